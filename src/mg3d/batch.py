@@ -1,0 +1,77 @@
+"""StudyBatch: the one object that data, objectives and training share.
+
+One row is one volume with the report of its study. Axes: B batch, X Y Z voxels in RAS+ order,
+L report tokens, F findings. A plain dataclass: Fabric refuses to move frozen ones.
+"""
+
+import hashlib
+from dataclasses import dataclass, fields, replace
+from typing import Self
+
+import torch
+from torch import Tensor
+
+
+@dataclass(kw_only=True)
+class StudyBatch:
+    """A batch of volumes and reports; every tensor has B rows."""
+
+    image: Tensor
+    """(B, 1, X, Y, Z) float in [0, 1]: HU clipped to [-1000, 1000] and scaled."""
+    token_ids: Tensor
+    """(B, L) int64."""
+    token_mask: Tensor
+    """(B, L) bool: False on padding."""
+    clause_ids: Tensor
+    """(B, L) int64: 0 special token or padding, k = k-th clause (1..S without gaps)."""
+    word_ids: Tensor
+    """(B, L) int64: 0 special token or padding, k = k-th whole word of the report."""
+    volume_ids: tuple[str, ...]
+    study_ids: tuple[str, ...]
+    patient_ids: tuple[str, ...]
+    report_ids: tuple[str, ...]
+    """Hash of the normalised report; "" for a study without a report."""
+    labels: Tensor | None = None
+    """(B, F) float, NaN = unknown."""
+
+    def __len__(self) -> int:
+        return len(self.volume_ids)
+
+    def to(self, device: torch.device | str, *, non_blocking: bool = False) -> Self:
+        """The same batch with its tensors on ``device``."""
+        moved = {
+            field.name: value.to(device, non_blocking=non_blocking)
+            for field in fields(self)
+            if isinstance(value := getattr(self, field.name), Tensor)
+        }
+        return replace(self, **moved)
+
+    def pin_memory(self) -> Self:
+        """The same batch in page-locked memory (called by the data loader)."""
+        pinned = {
+            field.name: value.pin_memory()
+            for field in fields(self)
+            if isinstance(value := getattr(self, field.name), Tensor)
+        }
+        return replace(self, **pinned)
+
+    def identities(self) -> Tensor:
+        """Who a row belongs to, as numbers that ranks can gather.
+
+        Returns:
+            (B, 3) int64 hashes of study, patient and report. A row without a report gets its
+            volume's hash as its report, so that it equals nobody else's.
+        """
+        rows = [
+            [_hash("study", study), _hash("patient", patient),
+             _hash("report", report) if report else _hash("volume", volume)]
+            for volume, study, patient, report in zip(
+                self.volume_ids, self.study_ids, self.patient_ids, self.report_ids, strict=True
+            )
+        ]
+        return torch.tensor(rows, dtype=torch.int64, device=self.image.device).reshape(-1, 3)
+
+
+def _hash(kind: str, name: str) -> int:
+    digest = hashlib.blake2b(f"{kind}\x1f{name}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little", signed=True)
