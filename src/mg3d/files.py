@@ -1,7 +1,7 @@
 """Writing files so that a crash at any moment leaves the old file or the new one, never half.
 
-Every write of the package goes through `write_atomic`; that is also where tests inject a full
-disk. Readers of JSON lines tolerate nothing: a half-written line cannot exist.
+Every write of the package goes through `write_atomic`, logs through `append_line`; both put bytes
+on the disk in one place, where tests inject a full disk.
 """
 
 import errno
@@ -67,6 +67,22 @@ def _sync_folder(folder: Path) -> None:
         pass
     finally:
         os.close(descriptor)
+
+
+def append_line(path: Path, line: str) -> None:
+    """Add one line to a log. A crash can tear the last line, and only that one.
+
+    Raises:
+        StorageError: If the disk is full; earlier lines stay.
+    """
+    try:
+        with path.open("ab") as stream:
+            _write_all(stream, (line + "\n").encode())
+    except OSError as error:
+        raise StorageError(
+            f"{path}: {error.strerror or error} while adding a line; free space, then run the same "
+            "command again."
+        ) from error
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -1,0 +1,256 @@
+"""The command line: a table of commands, each one configuration dataclass and one function.
+
+Nothing heavy is imported before a command is chosen, so `mg3d --help` stays quick. Options,
+recipe keys and Python fields have the same names; a recipe is a YAML file with one section a
+command, and options on the command line win over it.
+"""
+
+import dataclasses
+import difflib
+import importlib
+import json
+import sys
+import types
+import typing
+from pathlib import Path
+from typing import Any
+
+from mg3d.errors import ConfigError, Mg3dError
+
+# command -> (module, configuration, function, one line for `mg3d --help`)
+COMMANDS: dict[str, tuple[str, str, str, str]] = {
+    "phantom": ("mg3d.phantom.phantom", "PhantomConfig", "phantom",
+                "write a synthetic hospital: CT volumes, reports, labels, masks"),
+    "prepare": ("mg3d.data.prepare", "PrepareConfig", "prepare",
+                "turn scans and reports into a store that training reads"),
+    "pretrain": ("mg3d.training.pretrain", "PretrainConfig", "pretrain",
+                 "pre-train a model on a store; goes on where it stopped"),
+    "evaluate": ("mg3d.evaluation.evaluate", "EvaluateConfig", "evaluate",
+                 "zero-shot findings and retrieval of a run, two protocols side by side"),
+    "report": ("mg3d.reporting.report", "ReportConfig", "report",
+               "one HTML page from a run"),
+}  # fmt: skip
+RECIPE_FOLDER = Path(__file__).parent / "recipes"
+NOTICE = "Research software, not a medical device: nothing it prints is for patient care."
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command and return its exit code (0 done, 1 data, 2 usage, 3 internal, 75 requeue)."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(_overview())  # noqa: T201
+        return 0 if arguments else 2
+    if arguments[0] == "--version":
+        from mg3d import __version__
+
+        print(f"mg3d {__version__}")  # noqa: T201
+        return 0
+    try:
+        return _run(arguments[0], arguments[1:])
+    except Mg3dError as error:
+        _complain(f"{type(error).__name__}: {error}")
+        return error.exit_code
+    except KeyboardInterrupt:
+        _complain("interrupted; the same command goes on from what is already written")
+        return 130
+
+
+def _run(command: str, arguments: list[str]) -> int:
+    if command not in COMMANDS:
+        raise ConfigError(f"unknown command {command!r}{_suggest(command, COMMANDS)}. {_list()}")
+    module_name, config_name, function_name, summary = COMMANDS[command]
+    module = importlib.import_module(module_name)
+    settings = parse(getattr(module, config_name), command, arguments, summary)
+    result = getattr(module, function_name)(settings)
+    return result if isinstance(result, int) else 0
+
+
+def parse(kind: Any, command: str, arguments: list[str], summary: str = "") -> Any:
+    """Build the configuration of a command from its recipe section and its options.
+
+    Args:
+        kind: The configuration dataclass.
+        command: Its name: the section of the recipe that applies.
+        arguments: What follows the command. For `pretrain` the first word is the recipe; other
+            commands take ``--recipe NAME``.
+        summary: One line for the help page.
+
+    Returns:
+        An instance of ``kind``.
+
+    Raises:
+        ConfigError: For unknown options, wrong types and unreadable recipes, with a suggestion.
+    """
+    import jsonargparse
+
+    jsonargparse.set_parsing_settings(docstring_parse_attribute_docstrings=True)
+    recipe, rest = _take_recipe(command, arguments)
+    positional = "RECIPE " if command == "pretrain" else ""
+    required = [f.name for f in dataclasses.fields(kind) if _is_required(f)]
+    parser = jsonargparse.ArgumentParser(
+        prog=f"mg3d {command}",
+        usage=f"mg3d {command} {positional}{' '.join(n.upper() for n in required)} [options]",
+        description=f"{summary}. {NOTICE}",
+        epilog="--recipe NAME|FILE takes this command's section of a recipe as defaults; recipes "
+        f"that come along: {', '.join(recipe_names())}.",
+        exit_on_error=False,
+        default_env=False,
+    )
+    parser.add_class_arguments(kind, as_positional=True)
+    section = _recipe_section(recipe, command, kind) if recipe else {}
+    words = [*_as_options(section), *rest]
+    try:
+        parsed = parser.parse_args(words)
+        return parser.instantiate_classes(parsed).as_dict() and _instantiate(parser, parsed, kind)
+    except jsonargparse.ArgumentError as error:
+        raise ConfigError(_explain(str(error), kind, command)) from None
+
+
+def _instantiate(parser: Any, parsed: Any, kind: Any) -> Any:
+    values = parser.instantiate_classes(parsed)
+    return kind(**{field.name: values[field.name] for field in dataclasses.fields(kind)})
+
+
+def _is_required(field: Any) -> bool:
+    return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+
+
+def _take_recipe(command: str, arguments: list[str]) -> tuple[str | None, list[str]]:
+    """Split the recipe from the other words."""
+    rest = list(arguments)
+    if "--recipe" in rest:
+        place = rest.index("--recipe")
+        if place + 1 >= len(rest):
+            raise ConfigError("--recipe needs a name or a file after it")
+        recipe = rest[place + 1]
+        del rest[place : place + 2]
+        return recipe, rest
+    if command == "pretrain" and rest and not rest[0].startswith("-"):
+        return rest[0], rest[1:]
+    return None, rest
+
+
+def recipe_names() -> list[str]:
+    """Names of the recipes that come with the package."""
+    return sorted(path.stem for path in RECIPE_FOLDER.glob("*.yaml"))
+
+
+def read_recipe(name: str) -> dict[str, Any]:
+    """Read a recipe by its name, or from a YAML file.
+
+    Raises:
+        ConfigError: If there is no such recipe or it is no YAML mapping.
+    """
+    import yaml
+
+    known = RECIPE_FOLDER / f"{name}.yaml"
+    path = known if known.is_file() else Path(name)
+    if not path.is_file():
+        raise ConfigError(
+            f"recipe {name!r} is neither a file nor one of {', '.join(recipe_names())}"
+            f"{_suggest(name, recipe_names())}"
+        )
+    try:
+        content = yaml.safe_load(path.read_text())
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: not YAML: {error}") from error
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path}: a recipe is a mapping with one section a command")
+    unknown = set(content) - set(COMMANDS) - {"about"}
+    if unknown:
+        worst = sorted(unknown)[0]
+        raise ConfigError(f"{path}: unknown section {worst!r}{_suggest(worst, COMMANDS)}. {_list()}")
+    return content
+
+
+def _recipe_section(name: str, command: str, kind: Any) -> dict[str, Any]:
+    section = read_recipe(name).get(command) or {}
+    _check_keys(section, kind, f"recipe {name!r}, {command}")
+    return typing.cast(dict[str, Any], section)
+
+
+def _check_keys(section: Any, kind: Any, place: str) -> None:
+    """Unknown keys are errors, at any depth."""
+    if not isinstance(section, dict):
+        raise ConfigError(f"{place}: expected a mapping, got {section!r}")
+    hints = typing.get_type_hints(kind)
+    for key, value in section.items():
+        if key not in hints:
+            raise ConfigError(
+                f"{place}: unknown key {key!r}{_suggest(key, hints)}. Known keys: "
+                f"{', '.join(sorted(hints))}"
+            )
+        nested = _dataclass_of(hints[key])
+        if nested is not None and value is not None:
+            _check_keys(value, nested, f"{place}.{key}")
+
+
+def _dataclass_of(hint: Any) -> Any:
+    if dataclasses.is_dataclass(hint):
+        return hint
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        return next((a for a in typing.get_args(hint) if dataclasses.is_dataclass(a)), None)
+    return None
+
+
+def _as_options(section: dict[str, Any], prefix: str = "--") -> list[str]:
+    """A recipe section as command-line words, so that both go through one parser."""
+    words: list[str] = []
+    for key, value in section.items():
+        if isinstance(value, dict) and value:
+            words += _as_options(value, f"{prefix}{key}.")
+        else:
+            text = value if isinstance(value, str) else json.dumps(value)
+            words.append(f"{prefix}{key}={text}")
+    return words
+
+
+def _option_names(kind: Any, prefix: str = "") -> list[str]:
+    names = []
+    for key, hint in typing.get_type_hints(kind).items():
+        names.append(f"{prefix}{key}")
+        nested = _dataclass_of(hint)
+        if nested is not None:
+            names += _option_names(nested, f"{prefix}{key}.")
+    return names
+
+
+def _explain(message: str, kind: Any, command: str) -> str:
+    """jsonargparse's message, with a near option name where one was mistyped."""
+    for word in message.replace("=", " ").split():
+        if word.startswith("--"):
+            hint = _suggest(word[2:], _option_names(kind))
+            if hint and word[2:] not in _option_names(kind):
+                return f"{message}{hint}"
+    return f"{message}. See `mg3d {command} --help`."
+
+
+def _suggest(word: str, known: Any) -> str:
+    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def _list() -> str:
+    return f"Commands: {', '.join(COMMANDS)}"
+
+
+def _overview() -> str:
+    lines = [
+        "usage: mg3d COMMAND ... [--help]",
+        "",
+        "Pre-train 3D encoders from CT volumes and their reports, and evaluate them honestly.",
+        "",
+        "commands, in the order of a first run:",
+        *(f"  {name:<10} {entry[3]}" for name, entry in COMMANDS.items()),
+        "",
+        f"recipes:   {', '.join(recipe_names())}",
+        "example:   mg3d pretrain phantom-tiny STORE RUN",
+        "`mg3d COMMAND --help` lists every option with its unit and default.",
+        "",
+        NOTICE,
+    ]
+    return "\n".join(lines)
+
+
+def _complain(message: str) -> None:
+    sys.stderr.write(f"mg3d: {message}\n")
