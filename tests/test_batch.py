@@ -1,0 +1,41 @@
+"""StudyBatch: identities say which rows may not be each other's negatives."""
+
+import torch
+
+from mg3d.batch import StudyBatch
+
+
+def make(volumes, studies, patients, reports) -> StudyBatch:
+    count = len(volumes)
+    ids = torch.zeros(count, 4, dtype=torch.int64)
+    return StudyBatch(
+        image=torch.zeros(count, 1, 2, 2, 2),
+        token_ids=ids,
+        token_mask=ids.bool(),
+        clause_ids=ids,
+        word_ids=ids,
+        volume_ids=volumes,
+        study_ids=studies,
+        patient_ids=patients,
+        report_ids=reports,
+    )
+
+
+def test_equal_names_give_equal_numbers_and_kinds_do_not_mix() -> None:
+    batch = make(("v1", "v2", "v3"), ("s1", "s1", "s2"), ("p1", "p1", "s1"), ("r", "r", "q"))
+    ids = batch.identities()
+    assert ids.shape == (3, 3)
+    assert torch.equal(ids[0], ids[1])
+    assert ids[2, 1] != ids[0, 0]  # patient "s1" is not study "s1"
+    assert (ids[2] != ids[0]).all()
+
+
+def test_missing_reports_are_nobody_elses() -> None:
+    ids = make(("v1", "v2"), ("s1", "s2"), ("p1", "p2"), ("", "")).identities()
+    assert ids[0, 2] != ids[1, 2]
+
+
+def test_moving_keeps_names() -> None:
+    batch = make(("v",), ("s",), ("p",), ("r",)).to("cpu")
+    assert batch.volume_ids == ("v",)
+    assert len(batch) == 1

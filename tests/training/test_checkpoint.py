@@ -1,0 +1,89 @@
+"""Checkpoints: complete or not there; damaged ones are passed over; foreign ones are refused."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from mg3d.errors import CheckpointError
+from mg3d.training.checkpoint import Progress, checkpoint_folder, load_newest, save_checkpoint
+
+
+def trained(steps: int, seed: int = 0) -> tuple[nn.Module, torch.optim.Optimizer]:
+    torch.manual_seed(seed)
+    model = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 1))
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.1)
+    advance(model, optimizer, steps)
+    return model, optimizer
+
+
+def advance(model: nn.Module, optimizer: torch.optim.Optimizer, steps: int) -> None:
+    for step in range(steps):
+        optimizer.zero_grad()
+        (model(torch.full((2, 3), 1.0 + step)) ** 2).sum().backward()
+        optimizer.step()
+
+
+def save(run: Path, steps: int, fingerprint: str = "f", keep: int = 2) -> Path:
+    model, optimizer = trained(steps)
+    return save_checkpoint(run, model, optimizer, Progress(steps), fingerprint, keep)
+
+
+def test_going_on_from_a_checkpoint_gives_the_same_bits(tmp_path: Path) -> None:
+    save(tmp_path, 3)
+    model, optimizer = trained(0, seed=1)
+    assert load_newest(tmp_path, model, optimizer, "f") == Progress(3)
+    whole, whole_optimizer = trained(3)
+    advance(model, optimizer, 2)
+    advance(whole, whole_optimizer, 2)
+    for got, expected in zip(model.parameters(), whole.parameters(), strict=True):
+        assert torch.equal(got, expected)
+
+
+def test_no_checkpoint_means_step_0(tmp_path: Path) -> None:
+    assert load_newest(tmp_path, *trained(0), "f") == Progress(0)
+
+
+def test_only_the_newest_stay(tmp_path: Path) -> None:
+    for steps in (1, 2, 3):
+        save(tmp_path, steps)
+    names = sorted(p.name for p in (tmp_path / "checkpoints").iterdir())
+    assert names == ["step-00000002", "step-00000003"]
+
+
+@pytest.mark.parametrize("damage", ["truncate", "no state", "bad json"])
+def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(
+    tmp_path: Path, damage: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save(tmp_path, 1)
+    newest = save(tmp_path, 2)
+    if damage == "truncate":
+        weights = newest / "model.safetensors"
+        weights.write_bytes(weights.read_bytes()[:-5])
+    elif damage == "no state":
+        (newest / "state.json").unlink()
+    else:
+        (newest / "state.json").write_text("{")
+    assert load_newest(tmp_path, *trained(0), "f") == Progress(1)
+    assert newest.name in capsys.readouterr().err
+
+
+def test_a_foreign_checkpoint_is_refused(tmp_path: Path) -> None:
+    save(tmp_path, 2)
+    with pytest.raises(CheckpointError, match="another model, store or recipe"):
+        load_newest(tmp_path, *trained(0), "other")
+
+
+def test_weights_of_another_shape_are_refused(tmp_path: Path) -> None:
+    save(tmp_path, 2)
+    model = nn.Sequential(nn.Linear(3, 5), nn.Linear(5, 1))
+    with pytest.raises(CheckpointError, match="do not fit"):
+        load_newest(tmp_path, model, torch.optim.AdamW(model.parameters()), "f")
+
+
+def test_an_interrupted_overwrite_is_not_a_checkpoint(tmp_path: Path) -> None:
+    folder = checkpoint_folder(tmp_path, 5)
+    folder.mkdir(parents=True)
+    (folder / "model.safetensors").write_bytes(b"half")
+    assert load_newest(tmp_path, *trained(0), "f") == Progress(0)
