@@ -1,0 +1,1 @@
+"""The terms of the training loss, one a file; formula and source stand on top of each."""

@@ -89,7 +89,7 @@ class ObjectiveOutput:
     loss: Tensor
     """Scalar, attached to the graph even when it is 0."""
     metrics: dict[str, Tensor] = field(default_factory=dict)
-    """Detached scalars, each a share of a global value (e.g. "top1": correct here / count globally)."""
+    """Detached scalars, each a share of a global value (e.g. "top1": right here / all counted)."""
 
 
 class Objective(Protocol):
