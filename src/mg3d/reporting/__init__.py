@@ -1,0 +1,1 @@
+"""Run directory -> figures -> one HTML file; reads files only and never imports torch."""

@@ -1,0 +1,284 @@
+"""The sections of the page, each a function from a run to HTML; order as in `SECTIONS`.
+
+A section whose files are missing says so and names the command that writes them.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from html import escape
+
+from mg3d.reporting import html
+from mg3d.reporting.figures import (
+    BASELINE_LABELS,
+    DIRECTION_LABELS,
+    PROMPT_LABELS,
+    finding_dots,
+    loss_curves,
+    metric_curves,
+    retrieval_curves,
+    roc_curves,
+)
+from mg3d.reporting.results import Estimate, EvaluationHead, RetrievalResult, ZeroShotResult
+from mg3d.reporting.run_folder import Evaluation, ExampleStudy, RunFolder
+from mg3d.reporting.slices import example_figure
+from mg3d.reporting.theme import to_data_uri, to_svg
+from mg3d.reporting.verdict import describe, results_of
+
+EVALUATE = "`mg3d evaluate` writes it."
+Section = Callable[[RunFolder], str]
+
+
+def training(run: RunFolder) -> str:
+    """Loss curves and what the objectives log beside them."""
+    caption = (
+        "Each logged value (pale) and its running mean, against the optimiser step. Losses of "
+        "different objectives have different units: compare shapes, not heights."
+    )
+    parts = [html.chart(to_svg(loss_curves(run.steps), name="loss", title="Loss curves"), caption)]
+    metrics = metric_curves(run.steps)
+    if metrics is not None:
+        parts.append("<h3>Measured beside the losses</h3>")
+        svg = to_svg(metrics, name="metrics", title="Metrics of the objectives")
+        caption = (
+            "A contrastive accuracy that stays high with one modality blanked means that the "
+            "objective is solved without it: a shortcut."
+        )
+        parts.append(html.chart(svg, caption))
+    return "\n".join(parts)
+
+
+def findings(run: RunFolder) -> str:
+    """Zero-shot AUROC per finding, with wordings and baselines, as chart and as table."""
+    results = results_of(run, "strict")
+    if not results:
+        return html.missing("There is no evaluation/zero_shot.json in this run.", EVALUATE)
+    baselines = () if run.baselines is None else run.baselines.baselines
+    figure = finding_dots(results, baselines)
+    caption = (
+        "Strict protocol: one score a study, intervals from resampling patients. Filled marks saw "
+        "no labels; open grey marks are baselines that were trained with labels."
+    )
+    parts = [
+        html.paragraph(_scope(run.zero_shot), kind="hint"),
+        html.chart(to_svg(figure, name="findings", title="AUROC of each finding"), caption),
+    ]
+    if not baselines:
+        parts.append(html.missing("There is no evaluation/baselines.json in this run.", EVALUATE))
+    header = ["finding", "positive / negative", "AUPRC"]
+    header += [f"AUROC, {PROMPT_LABELS.get(r.prompts, r.prompts)}" for r in results]
+    header += [f"AUROC, {BASELINE_LABELS.get(b.name, b.name)}" for b in baselines]
+    rows = [
+        [
+            finding.name,
+            f"{_count(finding.num_positive)} / {_count(finding.num_negative)}",
+            describe(finding.auprc),
+            *(describe(_auroc_of(result, finding.name)) for result in results),
+            *(describe(baseline.aurocs.get(finding.name)) for baseline in baselines),
+        ]
+        for finding in results[0].findings
+    ]
+    return "\n".join([*parts, html.table(header, rows)])
+
+
+def roc(run: RunFolder) -> str:
+    """ROC curves as small multiples."""
+    results = results_of(run, "strict")
+    figure = roc_curves(results) if results else None
+    if figure is None:
+        return html.missing("There are no ROC points in this run.", EVALUATE)
+    caption = (
+        "Bold: prompts in report wording, whose AUROC is printed. Thin: the other wordings, in the "
+        "colours of the chart above."
+    )
+    return html.chart(to_svg(figure, name="roc", title="ROC curves of each finding"), caption)
+
+
+def retrieval(run: RunFolder) -> str:
+    """Recall@k and its relatives against chance."""
+    strict = _retrieval_of(run, "strict")
+    if not strict:
+        return html.missing("There is no evaluation/retrieval.json in this run.", EVALUATE)
+    caption = (
+        "Strict protocol: any study with the same report counts as a hit, the query is not in its "
+        "own gallery. Bars are 95 % intervals over patients; the grey band holds 95 % of the same "
+        "score for random ranks."
+    )
+    figure = retrieval_curves(strict)
+    return "\n".join(
+        [
+            html.paragraph(_scope(run.retrieval), kind="hint"),
+            html.chart(to_svg(figure, name="retrieval", title="Retrieval against chance"), caption),
+        ]
+    )
+
+
+def protocols(run: RunFolder) -> str:
+    """The strict and the legacy protocol side by side."""
+    parts = [
+        html.paragraph(
+            "Strict is how this project measures: a study is scored once, thresholds never see "
+            "test labels, intervals resample patients. Legacy repeats the habits of published "
+            "tables, so that numbers can be set beside them; it tends to flatter."
+        )
+    ]
+    if run.zero_shot is None and run.retrieval is None:
+        return "\n".join(
+            [*parts, html.missing("Nothing has been evaluated in this run.", EVALUATE)]
+        )
+    columns = []
+    for protocol in ("strict", "legacy"):
+        column = [f"<h3>{protocol.capitalize()} protocol</h3>"]
+        column += _zero_shot_table(results_of(run, protocol))
+        column += _retrieval_table(_retrieval_of(run, protocol))
+        columns.append("<div>" + "\n".join(column) + "</div>")
+    return "\n".join([*parts, '<div class="beside">', *columns, "</div>"])
+
+
+def examples(run: RunFolder) -> str:
+    """Three planes of a few studies with the similarity of a prompt laid over them."""
+    if not run.examples:
+        return html.missing("There are no example studies in this run.", EVALUATE)
+    note = html.paragraph(
+        "Upper row: the CT. Lower row: where the image features are most similar to the prompt. "
+        "The map shows what the embedding responds to; it is not a segmentation. The patient's "
+        "right is on the left, as in radiology."
+    )
+    pictures = [
+        html.picture(
+            to_data_uri(example_figure(example)),
+            f"Study {example.study_id} in three planes with the similarity to the prompt",
+            _example_caption(example),
+        )
+        for example in run.examples
+    ]
+    return "\n".join([note, *pictures])
+
+
+def provenance(run: RunFolder) -> str:
+    """What made this run: hashes, seeds, versions and the whole configuration."""
+    parts = []
+    if run.provenance is None:
+        parts.append(
+            html.missing("There is no provenance.json in this run.", "Training writes it.")
+        )
+    else:
+        parts += ["<h3>Training data and code</h3>", html.facts(run.provenance)]
+    heads = {name: evaluation.head for name, evaluation in _evaluations(run).items()}
+    if heads:
+        parts += ["<h3>Evaluation</h3>", html.facts({n: vars(head) for n, head in heads.items()})]
+        parts += [html.paragraph(text, kind="missing") for text in _disagreements(heads)]
+    if run.environment is None:
+        parts.append(
+            html.missing("There is no environment.json in this run.", "Training writes it.")
+        )
+    else:
+        parts += ["<h3>Environment</h3>", html.facts(run.environment)]
+    if run.recipe is None:
+        parts.append(html.missing("There is no config.yaml in this run.", "Training writes it."))
+    else:
+        parts += ["<h3>Configuration</h3>", html.folded("config.yaml", run.recipe)]
+    if run.zero_shot is not None and run.zero_shot.prompt_texts:
+        parts += ["<h3>Prompts</h3>", _prompt_list(run.zero_shot.prompt_texts)]
+    return "\n".join(parts)
+
+
+SECTIONS: Mapping[str, tuple[str, Section]] = {
+    "training": ("Training", training),
+    "findings": ("Findings without labels", findings),
+    "roc": ("ROC curves", roc),
+    "retrieval": ("Retrieval", retrieval),
+    "protocols": ("Two protocols", protocols),
+    "examples": ("Example studies", examples),
+    "provenance": ("Where this comes from", provenance),
+}
+"""Anchor -> heading and function."""
+
+
+def _scope(evaluation: Evaluation | None) -> str:
+    assert evaluation is not None
+    head = evaluation.head
+    text = f"Split {head.split}: {head.num_patients:,} patients, {head.num_studies:,} studies"
+    return text + (f"; {head.repeats:,} bootstrap repeats." if head.repeats else ".")
+
+
+def _auroc_of(result: ZeroShotResult, name: str) -> Estimate | None:
+    return next((finding.auroc for finding in result.findings if finding.name == name), None)
+
+
+def _count(value: int | None) -> str:
+    return "-" if value is None else str(value)
+
+
+def _retrieval_of(run: RunFolder, protocol: str) -> tuple[RetrievalResult, ...]:
+    if run.retrieval is None:
+        return ()
+    return tuple(result for result in run.retrieval.retrieval if result.protocol == protocol)
+
+
+def _zero_shot_table(results: Sequence[ZeroShotResult]) -> list[str]:
+    if not results:
+        return [html.missing("No zero-shot findings under this protocol.", EVALUATE)]
+    rows = [
+        [
+            PROMPT_LABELS.get(result.prompts, result.prompts),
+            describe(result.macro_auroc),
+            describe(result.macro_auprc),
+            describe(result.macro_f1),
+        ]
+        for result in results
+    ]
+    return [html.table(["zero-shot findings", "macro AUROC", "macro AUPRC", "F1"], rows)]
+
+
+def _retrieval_table(results: Sequence[RetrievalResult]) -> list[str]:
+    if not results:
+        return [html.missing("No retrieval under this protocol.", EVALUATE)]
+    rows = []
+    for result in results:
+        direction = DIRECTION_LABELS.get(result.direction, result.direction)
+        for measure, points in result.measures.items():
+            rows += [
+                [f"{direction}, {measure}@{point.k}", describe(point.score), describe(point.chance)]
+                for point in points
+            ]
+        if result.median_rank is not None:
+            rank = f"{result.median_rank:g} of {result.gallery_size:,}"
+            rows.append([f"{direction}, median rank", rank, "-"])
+    return [html.table(["retrieval", "score", "chance"], rows)]
+
+
+def _example_caption(example: ExampleStudy) -> str:
+    truth = "not known" if example.label is None else ("present" if example.label else "absent")
+    score = "" if example.score is None else f" Score {example.score:+.3f}."
+    return (
+        f"Study {example.study_id}. Finding: {example.finding or 'not named'} (truth: {truth}). "
+        f"Prompt: “{example.prompt}”.{score}"
+    )
+
+
+def _evaluations(run: RunFolder) -> dict[str, Evaluation]:
+    parts = {"zero_shot": run.zero_shot, "retrieval": run.retrieval, "baselines": run.baselines}
+    return {name: part for name, part in parts.items() if part is not None}
+
+
+def _disagreements(heads: Mapping[str, EvaluationHead]) -> list[str]:
+    texts = []
+    if len({head.checkpoint_hash for head in heads.values()}) > 1:
+        texts.append(
+            "The result files belong to different checkpoints, so they must not be compared. Run "
+            "`mg3d evaluate` again."
+        )
+    if len({head.store_hash for head in heads.values()}) > 1:
+        texts.append(
+            "The result files belong to different stores, so they must not be compared. Run "
+            "`mg3d evaluate` again."
+        )
+    return texts
+
+
+def _prompt_list(prompts: Mapping[str, object]) -> str:
+    return "".join(
+        f"<details><summary>{escape(str(name))}</summary>{html.facts(value)}</details>"
+        if isinstance(value, Mapping)
+        else html.facts({str(name): value})
+        for name, value in prompts.items()
+    )
