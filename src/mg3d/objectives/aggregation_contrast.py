@@ -37,6 +37,7 @@ class AggregationContrast:
     needs = frozenset({"aggregated", "aggregation_anchor"})
 
     def __init__(self, settings: AggregationContrastConfig) -> None:
+        self.settings = settings
         self.scale = inverse_temperature(self.name, settings.temperature)
 
     def forward(self, views: Views, batch: StudyBatch, step: StepContext) -> ObjectiveOutput:

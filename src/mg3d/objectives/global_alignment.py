@@ -38,6 +38,7 @@ class GlobalAlignment:
     needs = frozenset({"fused_pair", "plain_pair"})
 
     def __init__(self, settings: GlobalAlignmentConfig) -> None:
+        self.settings = settings
         self.scale = inverse_temperature(self.name, settings.temperature)
 
     def forward(self, views: Views, batch: StudyBatch, step: StepContext) -> ObjectiveOutput:

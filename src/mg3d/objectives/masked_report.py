@@ -45,7 +45,7 @@ class MaskedReport:
                 f"objectives.masked_report.clause_weight is {settings.clause_weight}; give 0 "
                 "(no clause term) or more."
             )
-        self.clause_weight = settings.clause_weight
+        self.settings = settings
 
     def forward(self, views: Views, batch: StudyBatch, step: StepContext) -> ObjectiveOutput:
         """This rank's share of the loss, and of its metrics.
@@ -68,7 +68,7 @@ class MaskedReport:
         clause_loss = distance_C.sum() / num_clauses
         num_right = (logits_MV.detach().argmax(dim=1) == targets_M).sum()
         return ObjectiveOutput(
-            loss=token_loss + self.clause_weight * clause_loss,
+            loss=token_loss + self.settings.clause_weight * clause_loss,
             metrics={
                 "accuracy": num_right / num_tokens,
                 "token_loss": token_loss.detach(),
