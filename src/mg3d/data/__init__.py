@@ -1,0 +1,1 @@
+"""From scans and reports to batches: readers, geometry, clauses, the store, the dataset."""

@@ -1,0 +1,95 @@
+"""Reading a scan file into a Volume; one function a format, chosen by the file's ending.
+
+Errors do not name the file: who reads it knows its study and says so.
+"""
+
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import numpy as np
+import numpy.typing as npt
+from nibabel.filebasedimages import ImageFileError
+from nibabel.spatialimages import HeaderDataError
+
+from mg3d.data.volume import Volume
+from mg3d.data.scan_error import ScanError
+
+
+def read_volume(path: Path | str) -> Volume:
+    """Read one scan.
+
+    Args:
+        path: A file whose ending is one of `READERS`.
+
+    Returns:
+        The voxels as stored (int16 where they are, else float32) with header scaling applied.
+
+    Raises:
+        ScanError: Missing, of an unknown format, unreadable, not 3D, or without usable geometry.
+    """
+    path = Path(path)
+    for ending, reader in READERS.items():
+        if path.name.lower().endswith(ending):
+            if not path.is_file():
+                raise ScanError("the file does not exist; check the path in the manifest")
+            return reader(path)
+    raise ScanError(
+        f"unknown format {''.join(path.suffixes[-2:])!r}; supported: {', '.join(READERS)}. Convert "
+        "the image, for example DICOM to NIfTI with dcm2niix."
+    )
+
+
+def _read_nifti(path: Path) -> Volume:
+    try:
+        image: Any = nibabel.load(path)
+        _check_header(image.header)
+        array = _voxels(image)
+    except ScanError:
+        raise
+    except (ImageFileError, HeaderDataError, OSError, EOFError, ValueError, zlib.error) as error:
+        raise ScanError(
+            f"not readable as NIfTI ({type(error).__name__}): truncated or damaged. Copy or export "
+            "the file again."
+        ) from error
+    return Volume(array, image.affine)
+
+
+def _check_header(header: Any) -> None:
+    """Stop on a zero spacing, which nibabel would silently turn into 1 mm."""
+    stored = header["pixdim"][1:4]
+    if int(header["sform_code"]) > 0:
+        stored = np.linalg.norm([header["srow_x"][:3], header["srow_y"][:3], header["srow_z"][:3]],
+                                axis=0)  # fmt: skip
+    if not np.isfinite(stored).all() or (stored == 0).any():
+        shown = ", ".join(f"{float(mm):g}" for mm in stored)
+        raise ScanError(
+            f"spacing ({shown}) mm has a zero or is not finite; the header is damaged. Export the "
+            "image again."
+        )
+
+
+def _voxels(image: Any) -> npt.NDArray[Any]:
+    """(X, Y, Z) int16 where the file holds plain int16, else float32 with the scaling applied."""
+    shape = image.shape
+    if len(shape) > 3 and all(size == 1 for size in shape[3:]):
+        shape = shape[:3]
+    if len(shape) != 3:
+        raise ScanError(
+            f"shape {image.shape}: a volume has three axes (more only if of size 1). Give one 3D "
+            "image a row."
+        )
+    slope, inter = image.dataobj.slope, image.dataobj.inter
+    if not (np.isfinite(slope) and np.isfinite(inter)) or slope == 0:
+        raise ScanError(f"rescale slope {slope} and intercept {inter} make no values")
+    raw = np.asanyarray(image.dataobj)
+    if raw.dtype.fields is not None or raw.dtype.kind not in "iuf":
+        raise ScanError(f"voxels of type {raw.dtype}, a CT holds one number each. Give the CT.")
+    dtype = np.int16 if raw.dtype.kind in "iu" and np.can_cast(raw.dtype, np.int16) else np.float32
+    array: npt.NDArray[Any] = raw.astype(dtype, copy=False).reshape(shape)
+    return array
+
+
+READERS: dict[str, Callable[[Path], Volume]] = {".nii.gz": _read_nifti, ".nii": _read_nifti}

@@ -1,0 +1,134 @@
+"""Volume: the voxels of one CT series with the affine that says where they lie.
+
+The affine maps (i, j, k, 1) to patient millimetres in RAS+ (x to the right, y to the front, z
+up), as NIfTI does; geometry always comes from it, never from the order of a file. A Volume
+exists only with a usable geometry.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from mg3d.data.grid import GridConfig, Triple, grid_to_source, plan_axes
+from mg3d.data.hounsfield import AIR_HU
+from mg3d.data.scan_error import ScanError
+
+_LARGEST_SPACING_MM = 100.0
+_FLATTEST = 1e-3
+"""Least volume of the parallelepiped of the three unit axis directions; 1 = orthogonal."""
+
+
+@dataclass(frozen=True, eq=False)
+class Volume:
+    """CT numbers on a grid in patient space.
+
+    Raises:
+        ScanError: If the array is not 3D or the affine cannot place it in space.
+    """
+
+    array: npt.NDArray[Any]
+    """(X, Y, Z) HU, int16 or float32."""
+    affine: npt.NDArray[np.float64]
+    """(4, 4) voxel index -> patient mm, RAS+."""
+
+    def __post_init__(self) -> None:
+        if self.array.ndim != 3 or 0 in self.array.shape:
+            raise ScanError(
+                f"array of shape {self.array.shape}: a volume has three axes, none of them empty. "
+                "Give one 3D image a row.",
+                "geometry",
+            )
+        object.__setattr__(self, "affine", np.array(self.affine, dtype=np.float64))
+        _check_affine(self.affine)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Voxels along the three axes."""
+        x, y, z = self.array.shape
+        return x, y, z
+
+    @property
+    def spacing_mm(self) -> Triple:
+        """Distance between voxel centres along the three axes."""
+        x, y, z = (float(mm) for mm in np.linalg.norm(self.affine[:3, :3], axis=0))
+        return x, y, z
+
+    def reorient_ras(self) -> Self:
+        """The same voxels with axes permuted and flipped so that they run nearest to R, A, S.
+
+        Nothing is interpolated: an oblique scan stays oblique, and the affine still holds.
+        """
+        order, signs = _nearest_axes(self.affine)
+        matrix = np.zeros((4, 4))
+        matrix[3, 3] = 1
+        for new, old in enumerate(order):
+            matrix[old, new] = signs[new]
+            if signs[new] < 0:
+                matrix[old, 3] = self.array.shape[old] - 1
+        array = self.array.transpose(order)[tuple(slice(None, None, sign) for sign in signs)]
+        return type(self)(array, self.affine @ matrix)
+
+    def to_grid(self, settings: GridConfig) -> Self:
+        """Reorient, then resample to the model grid; outside the scan is air (-1000 HU).
+
+        Separable linear interpolation with anti-aliasing (`AxisPlan.weights`). An oblique scan
+        is sampled along its own axes, those nearest to R, A, S.
+
+        Args:
+            settings: The grid.
+
+        Returns:
+            float32 volume of shape ``settings.grid``; its affine maps grid index -> patient mm.
+        """
+        source = self.reorient_ras()
+        plans = plan_axes(source.shape, source.spacing_mm, settings)
+        # Air is zero while resampling, so that empty weight rows come out as air.
+        values = np.asarray(source.array, dtype=np.float32) - np.float32(AIR_HU)
+        for plan in plans:  # each turn consumes the first axis and appends its resampled self
+            rest = values.shape[1:]
+            flat = np.ascontiguousarray(values).reshape(plan.source_size, -1)
+            values = np.moveaxis((plan.weights() @ flat).reshape(plan.target_size, *rest), 0, -1)
+        values = np.ascontiguousarray(values) + np.float32(AIR_HU)
+        return type(self)(values, source.affine @ grid_to_source(plans))
+
+
+def _check_affine(affine: npt.NDArray[np.float64]) -> None:
+    if affine.shape != (4, 4) or not np.isfinite(affine).all():
+        raise ScanError(
+            "the affine is not a 4 x 4 matrix of finite numbers; the header is damaged. Export the "
+            "image again.",
+            "geometry",
+        )
+    spacing = np.linalg.norm(affine[:3, :3], axis=0)
+    shown = "(" + ", ".join(f"{mm:g}" for mm in spacing) + ")"
+    if (spacing == 0).any():
+        raise ScanError(
+            f"spacing {shown} mm has a zero; the header is damaged. Export the image again.",
+            "geometry",
+        )
+    if (spacing > _LARGEST_SPACING_MM).any():
+        raise ScanError(
+            f"spacing {shown} mm exceeds {_LARGEST_SPACING_MM:g} mm; the header is damaged or in "
+            "another unit. Export the image again.",
+            "geometry",
+        )
+    if abs(np.linalg.det(affine[:3, :3] / spacing)) < _FLATTEST:
+        raise ScanError(
+            "the affine cannot be inverted: two axes point the same way; the header is damaged. "
+            "Export the image again.",
+            "geometry",
+        )
+
+
+def _nearest_axes(affine: npt.NDArray[np.float64]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """For each of R, A, S: the source axis nearest to it, and +1 or -1 for its direction.
+
+    The assignment that maximises the summed cosines over all six permutations, so that no axis
+    is taken twice even at 45 degrees.
+    """
+    cosines = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
+    orders = ((0, 1, 2), (0, 2, 1), (1, 0, 2), (1, 2, 0), (2, 0, 1), (2, 1, 0))
+    best = max(orders, key=lambda order: sum(abs(cosines[w, a]) for w, a in enumerate(order)))
+    return best, tuple(1 if cosines[world, axis] >= 0 else -1 for world, axis in enumerate(best))
