@@ -87,6 +87,7 @@ def parse(kind: Any, command: str, arguments: list[str], summary: str = "") -> A
     recipe, rest = _take_recipe(command, arguments)
     positional = "RECIPE " if command == "pretrain" else ""
     required = [f.name for f in dataclasses.fields(kind) if _is_required(f)]
+    rest = _name_positionals(rest, required, command)
     parser = jsonargparse.ArgumentParser(
         prog=f"mg3d {command}",
         usage=f"mg3d {command} {positional}{' '.join(n.upper() for n in required)} [options]",
@@ -96,19 +97,27 @@ def parse(kind: Any, command: str, arguments: list[str], summary: str = "") -> A
         exit_on_error=False,
         default_env=False,
     )
-    parser.add_class_arguments(kind, as_positional=True)
+    parser.add_class_arguments(kind)
     section = _recipe_section(recipe, command, kind) if recipe else {}
     words = [*_as_options(section), *rest]
     try:
         parsed = parser.parse_args(words)
-        return parser.instantiate_classes(parsed).as_dict() and _instantiate(parser, parsed, kind)
+        values = parser.instantiate_classes(parsed)
+        return kind(**{field.name: values[field.name] for field in dataclasses.fields(kind)})
     except jsonargparse.ArgumentError as error:
         raise ConfigError(_explain(str(error), kind, command)) from None
 
 
-def _instantiate(parser: Any, parsed: Any, kind: Any) -> Any:
-    values = parser.instantiate_classes(parsed)
-    return kind(**{field.name: values[field.name] for field in dataclasses.fields(kind)})
+def _name_positionals(words: list[str], required: list[str], command: str) -> list[str]:
+    """Turn the leading words into the options they stand for, in the order of the usage line."""
+    count = next((i for i, word in enumerate(words) if word.startswith("-")), len(words))
+    if count > len(required):
+        raise ConfigError(
+            f"mg3d {command}: {words[len(required)]!r} is one word too many; it takes "
+            f"{' '.join(name.upper() for name in required)} and then options"
+        )
+    named = [f"--{name}={word}" for name, word in zip(required, words[:count], strict=False)]
+    return named + words[count:]
 
 
 def _is_required(field: Any) -> bool:

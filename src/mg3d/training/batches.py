@@ -1,0 +1,48 @@
+"""Which studies each step sees, from any step on, and the loader that reads them."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from torch.utils.data import DataLoader, Sampler
+
+from mg3d.batch import StudyBatch
+from mg3d.data.dataset import StudyDataset, collate
+from mg3d.data.sampler import EpochSampler
+
+
+class RunBatches(Sampler[list[int]]):
+    """Rows of this process for steps ``start`` to ``steps``, across epochs.
+
+    What a step sees depends on its number and the seed, so a resumed run asks for the rest of the
+    steps and gets what it would have got.
+    """
+
+    def __init__(self, sampler: EpochSampler, *, start: int, steps: int) -> None:
+        self._sampler = sampler
+        self._start = start
+        self._steps = steps
+
+    def __len__(self) -> int:
+        return self._steps - self._start
+
+    def __iter__(self) -> Iterator[list[int]]:
+        step = self._start
+        while step < self._steps:
+            epoch, offset = divmod(step, len(self._sampler))
+            for rows in self._sampler.batches(epoch, offset):
+                yield rows
+                step += 1
+                if step == self._steps:
+                    return
+
+
+def batch_loader(
+    dataset: StudyDataset, batches: RunBatches, *, num_workers: int, pin_memory: bool
+) -> DataLoader[StudyBatch]:
+    """A loader over ``batches``; with workers it reads ahead of the training."""
+    workers: dict[str, Any] = {"num_workers": num_workers}
+    if num_workers:
+        workers |= {"prefetch_factor": 4, "multiprocessing_context": "spawn"}
+    return DataLoader(
+        dataset, batch_sampler=batches, collate_fn=collate, pin_memory=pin_memory, **workers
+    )

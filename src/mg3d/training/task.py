@@ -1,0 +1,188 @@
+"""Model + objectives -> losses of a batch: what DDP wraps.
+
+`Views` are built once a step, so the clean volume and the clean report are encoded once and
+shared by every objective. The one invariant: a view is built only if some objective needs it, and
+every part of the model that exists is used, so that DDP never searches for unused parameters.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mg3d.batch import StudyBatch
+from mg3d.distributed import world_size
+from mg3d.model.outputs import ImageFeatures, TextFeatures
+from mg3d.model.vlm import VisionLanguageModel
+from mg3d.objectives.base import StepContext, Views
+from mg3d.objectives.masked_report import MaskedReport
+from mg3d.objectives.masked_volume import MaskedVolume
+from mg3d.objectives.masking import mask_blocks, mask_words
+from mg3d.objectives.registry import WeightedObjective
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """The token ids that masking has to know."""
+
+    size: int
+    mask_id: int
+    cls_id: int
+    sep_id: int
+    special_ids: tuple[int, ...]
+
+
+@dataclass(kw_only=True)
+class TaskOutput:
+    """What one forward pass gives the loop."""
+
+    loss: Tensor
+    """Scalar to call backward on: this rank's share times the number of ranks (DDP averages)."""
+    shares: dict[str, Tensor]
+    """This rank's shares of every loss and metric; their sum over ranks is the global value."""
+
+
+class TrainingTask(nn.Module):
+    """The model with its weighted objectives."""
+
+    def __init__(
+        self,
+        model: VisionLanguageModel,
+        objectives: Sequence[WeightedObjective],
+        vocabulary: Vocabulary,
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.terms = tuple(objectives)
+        self.vocabulary = vocabulary
+        self.needs = frozenset[str]().union(*(term.objective.needs for term in self.terms))
+
+    def forward(self, batch: StudyBatch, step: StepContext) -> TaskOutput:
+        """Encode the batch once and apply every objective."""
+        views = self.views(batch, step)
+        shares: dict[str, Tensor] = {}
+        losses = []
+        for term in self.terms:
+            name = term.objective.name
+            output = term.objective.forward(views, batch, step)
+            losses.append(term.weight * output.loss)
+            shares[f"loss.{name}"] = output.loss
+            shares |= {f"{name}.{metric}": value for metric, value in output.metrics.items()}
+        total = torch.stack(losses).sum()
+        shares["loss.total"] = total
+        return TaskOutput(loss=total * world_size(), shares=shares)
+
+    def views(self, batch: StudyBatch, step: StepContext) -> Views:
+        """Everything that the objectives of this task look at."""
+        model = self.model
+        image = model.encode_image(batch.image)
+        text = model.encode_text(batch.token_ids, batch.token_mask, batch.clause_ids)
+        views = Views(has_report=text.clause_mask.any(dim=1), clause_mask=text.clause_mask)
+        if "image_embedding" in self.needs:
+            views.image_embedding, views.text_embedding = model.plain_embeddings(image, text)
+            views.logit_scale, views.logit_bias = model.logit_scale, model.logit_bias
+        if self.needs & {"fused_pair", "aggregated", "clause_visual"}:
+            self._fused_views(views, image, text)
+        if "clause_reference" in self.needs:
+            views.clause_reference = model.reference_clauses(
+                batch.token_ids, batch.token_mask, batch.clause_ids
+            )
+            views.similarity_cutoffs = model.similarity_cutoffs
+        if "token_logits" in self.needs:
+            self._masked_report(views, batch, image, text, step)
+        if "reconstruction" in self.needs:
+            self._masked_volume(views, batch, text, step)
+        return views
+
+    def _fused_views(self, views: Views, image: ImageFeatures, text: TextFeatures) -> None:
+        model = self.model
+        fused = model.fuse_clean(image, text)
+        if "fused_pair" in self.needs:
+            views.fused_pair, views.plain_pair = model.global_pair(image, text, fused)
+        if self.needs & {"aggregated", "clause_visual"}:
+            views.aggregated, views.aggregation_anchor, views.clause_visual = model.aggregation(
+                image, text, fused
+            )
+
+    def _masked_report(
+        self,
+        views: Views,
+        batch: StudyBatch,
+        image: ImageFeatures,
+        text: TextFeatures,
+        step: StepContext,
+    ) -> None:
+        words = mask_words(
+            batch.token_ids,
+            batch.word_ids,
+            batch.study_ids,
+            seed=step.seed,
+            epoch=step.epoch,
+            vocab_size=self.vocabulary.size,
+            mask_id=self.vocabulary.mask_id,
+            special_ids=self.vocabulary.special_ids,
+            ratio=self._settings(MaskedReport).mask_ratio,
+        )
+        masked = self.model.encode_text(words.token_ids, batch.token_mask, batch.clause_ids)
+        views.token_logits, views.clause_reconstruction = self.model.masked_report(
+            masked, image, words.masked_positions
+        )
+        views.token_targets = words.targets
+        views.clause_target = self.model.clause_targets(text)
+
+    def _masked_volume(
+        self, views: Views, batch: StudyBatch, text: TextFeatures, step: StepContext
+    ) -> None:
+        settings = self._settings(MaskedVolume)
+        x, y, z = batch.image.shape[2:]
+        mask = mask_blocks(
+            batch.volume_ids,
+            (x, y, z),
+            seed=step.seed,
+            epoch=step.epoch,
+            block=settings.block,
+            ratio=settings.mask_ratio,
+            device=batch.image.device,
+        )
+        hidden = self.model.encode_image(batch.image.masked_fill(mask, 0.0))
+        views.reconstruction = self.model.masked_volume(hidden, text)
+        views.voxel_mask = mask
+
+    def _settings(self, kind: type[Any]) -> Any:
+        return next(t.objective.settings for t in self.terms if isinstance(t.objective, kind))
+
+    @torch.no_grad()
+    def shortcut_shares(self, batch: StudyBatch, step: StepContext) -> dict[str, Tensor]:
+        """Shares of each contrastive term's top-1 with all images, and with all reports, alike.
+
+        Returns:
+            ``<objective>.top1_image_blanked`` and ``<objective>.top1_report_blanked``.
+        """
+        shares: dict[str, Tensor] = {}
+        blanked = {"image": self._without_images(batch), "report": self._without_reports(batch)}
+        for modality, poorer in blanked.items():
+            views = self.views(poorer, step)
+            for term in self.terms:
+                metrics = term.objective.forward(views, poorer, step).metrics
+                if "top1" in metrics:
+                    key = f"{term.objective.name}.top1_{modality}_blanked"
+                    shares[key] = metrics["top1"]
+        return shares
+
+    def _without_images(self, batch: StudyBatch) -> StudyBatch:
+        return replace(batch, image=torch.zeros_like(batch.image))
+
+    def _without_reports(self, batch: StudyBatch) -> StudyBatch:
+        """Every report becomes one clause of one mask token; who is whose negative stays."""
+        row = [self.vocabulary.cls_id, self.vocabulary.mask_id, self.vocabulary.sep_id]
+        ids = torch.tensor(row, device=batch.token_ids.device).expand(len(batch), -1)
+        middle = torch.tensor([0, 1, 0], device=ids.device).expand(len(batch), -1)
+        return replace(
+            batch,
+            token_ids=ids,
+            token_mask=torch.ones_like(ids, dtype=torch.bool),
+            clause_ids=middle,
+            word_ids=middle,
+        )
