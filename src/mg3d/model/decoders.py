@@ -1,0 +1,99 @@
+"""The voxel decoder: from tokens back to a volume of the input's size (objective masked_volume).
+
+Axes: B batch, N tokens, D features, C channels, X Y Z voxels.
+"""
+
+import math
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from mg3d.errors import ConfigError
+
+NEGATIVE_SLOPE = 0.01  # of the LeakyReLU, as in MG-3D's public code
+MIN_CHANNELS = 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class VoxelDecoderConfig:
+    """A decoder of one stage for each doubling of the resolution."""
+
+    in_channels: int = 768
+    """Features of a token."""
+    stride: int = 32
+    """Voxels that a token spans along each axis; a power of two. Fixes the number of stages."""
+    channels: tuple[int, ...] = ()
+    """Channels after each stage, coarsest first; none: halved at each stage down to a sixteenth of
+    in_channels (384, 192, 96, 48, 48 for 768 and stride 32, as in the paper), at least 16."""
+
+
+class VoxelDecoder(nn.Module):
+    """Stages of convolution, InstanceNorm, LeakyReLU and x2 upsampling, then a 1x1x1 convolution.
+
+    Raises:
+        ConfigError: If the stride is no power of two or `channels` does not fit it.
+
+    Source:
+        MG-3D's public code, the head of its masked image modelling.
+    """
+
+    def __init__(self, config: VoxelDecoderConfig) -> None:
+        super().__init__()
+        num_stages = config.stride.bit_length() - 1
+        if config.stride < 2 or 2**num_stages != config.stride:
+            raise ConfigError(
+                f"decoder.stride: {config.stride} voxels a token cannot be undone by doubling; "
+                "choose an encoder whose stride is a power of two (2, 4, 8, 16, 32)."
+            )
+        channels = config.channels or default_channels(config.in_channels, num_stages)
+        if len(channels) != num_stages or min(channels) < 1:
+            raise ConfigError(
+                f"decoder.channels: {channels} must hold {num_stages} positive numbers, one for "
+                f"each doubling up to the stride of {config.stride}; or leave it out."
+            )
+        self.stride = config.stride
+        widths = (config.in_channels, *channels)
+        self.stages = nn.ModuleList(
+            DecoderStage(wide, narrow) for wide, narrow in zip(widths, channels, strict=False)
+        )
+        self.head = nn.Conv3d(channels[-1], 1, kernel_size=1)
+
+    def forward(self, tokens_BND: Tensor, grid: tuple[int, int, int]) -> Tensor:
+        """Reconstruct the image.
+
+        Args:
+            tokens_BND: Tokens, x-major (z fastest).
+            grid: Tokens along (x, y, z); their product is N.
+
+        Returns:
+            (B, 1, X, Y, Z) with X = grid[0] * stride and so on; no activation.
+        """
+        B, N, D = tokens_BND.shape
+        assert math.prod(grid) == N, f"{N} tokens do not fill a grid of {grid}"
+        x = tokens_BND.transpose(1, 2).reshape(B, D, *grid)
+        for stage in self.stages:
+            x = stage(x)
+        volume: Tensor = self.head(x)
+        return volume
+
+
+class DecoderStage(nn.Module):
+    """(B, C, X, Y, Z) -> (B, C', 2 X, 2 Y, 2 Z)."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv3d(in_channels, out_channels, kernel_size=3, padding=1)
+        self.norm = nn.InstanceNorm3d(out_channels)
+        self.activation = nn.LeakyReLU(NEGATIVE_SLOPE, inplace=True)
+        self.upsample = nn.Upsample(scale_factor=2, mode="trilinear")
+
+    def forward(self, x_BCXYZ: Tensor) -> Tensor:
+        """Refine, then double the resolution."""
+        upsampled: Tensor = self.upsample(self.activation(self.norm(self.conv(x_BCXYZ))))
+        return upsampled
+
+
+def default_channels(in_channels: int, num_stages: int) -> tuple[int, ...]:
+    """Halve at each stage, not below a sixteenth of ``in_channels`` nor below `MIN_CHANNELS`."""
+    floor = max(MIN_CHANNELS, in_channels // 16)
+    return tuple(max(floor, in_channels // 2 ** (stage + 1)) for stage in range(num_stages))
