@@ -5,6 +5,7 @@ Each function takes typed results and returns a figure; none knows files or HTML
 
 import math
 from collections.abc import Mapping, Sequence
+from textwrap import fill
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -32,11 +33,19 @@ BASELINE_LABELS = {
     "pooled_voxels_linear": "linear model on pooled voxels (uses labels)",
     "prevalence": "prevalence",
 }
+SHORT_LABELS = {
+    "report": "report wording",
+    "plain": "plain prompts",
+    "unseen": "never-seen wording",
+    "random_encoder_probe": "random encoder",
+    "pooled_voxels_linear": "pooled voxels",
+}
 DIRECTION_LABELS = {
     "report_to_volume": "report → volume",
     "volume_to_report": "volume → report",
     "volume_to_volume": "volume → volume",
 }
+MEASURE_LABELS = {"recall": "Recall", "jaccard": "mean Jaccard", "map": "MAP"}
 _PROMPT_LOOKS = {
     "report": (COLOURS["blue"], "o", 6.0),
     "plain": (COLOURS["vermilion"], "D", 4.4),
@@ -134,7 +143,7 @@ def roc_curves(results: Sequence[ZeroShotResult]) -> Figure | None:
     if not drawable:
         return None
     with style():
-        figure, panels = _panels(len(drawable), columns=6, height=1.55, width=9.6)
+        figure, panels = _panels(len(drawable), columns=6, height=1.7, width=9.6)
         for finding, axes in zip(drawable, panels, strict=False):
             axes.plot([0, 1], [0, 1], color=COLOURS["line"], linewidth=0.8)
             for index, result in enumerate(results):
@@ -167,7 +176,7 @@ def retrieval_curves(results: Sequence[RetrievalResult]) -> Figure:
         figure, panels = _panels(len(panels_wanted), columns=2, height=2.3)
         for (result, measure, points), axes in zip(panels_wanted, panels, strict=False):
             direction = DIRECTION_LABELS.get(result.direction, result.direction)
-            axes.set_title(f"{direction}, {_measure_label(measure)}")
+            axes.set_title(f"{direction}, {MEASURE_LABELS[measure]}@k")
             _draw_retrieval(axes, points)
             axes.set_xlabel(f"k   ({result.num_queries} queries, gallery of {result.gallery_size})")
     return figure
@@ -202,12 +211,12 @@ def _draw_curve(
 
 
 def _running_mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Mean over a centred window that shrinks at both ends, so that no end is bent."""
+    """Mean over a centred window, over what there is of it at both ends."""
     half = len(values) // (2 * _SMOOTHING_SHARE)
     sums = np.concatenate([[0.0], np.cumsum(values)])
-    index = np.arange(len(values))
-    reach = np.minimum(half, np.minimum(index, len(values) - 1 - index))
-    means: NDArray[np.float64] = (sums[index + reach + 1] - sums[index - reach]) / (2 * reach + 1)
+    first = np.maximum(np.arange(len(values)) - half, 0)
+    last = np.minimum(np.arange(len(values)) + half + 1, len(values))
+    means: NDArray[np.float64] = (sums[last] - sums[first]) / (last - first)
     return means
 
 
@@ -279,7 +288,7 @@ def _finish_dots(axes: Axes, names: Sequence[str]) -> None:
 
 
 def _finish_roc(axes: Axes, name: str, auroc: Estimate | None) -> None:
-    axes.set_title(name, fontsize=7, pad=3)
+    axes.set_title(fill(name, width=20), fontsize=7.5, pad=3)
     axes.set_xlim(-0.02, 1.02)
     axes.set_ylim(-0.02, 1.02)
     axes.set_aspect("equal")
@@ -321,7 +330,3 @@ def _draw_retrieval(axes: Axes, points: Sequence[RetrievalPoint]) -> None:
     axes.set_xticks(places, [str(point.k) for point in points])
     axes.set_ylim(0, 1.02)
     axes.legend(loc="upper left")
-
-
-def _measure_label(measure: str) -> str:
-    return {"recall": "Recall@k", "jaccard": "mean Jaccard@k", "map": "MAP@k"}[measure]

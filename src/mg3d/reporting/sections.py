@@ -8,9 +8,10 @@ from html import escape
 
 from mg3d.reporting import html
 from mg3d.reporting.figures import (
-    BASELINE_LABELS,
     DIRECTION_LABELS,
+    MEASURE_LABELS,
     PROMPT_LABELS,
+    SHORT_LABELS,
     finding_dots,
     loss_curves,
     metric_curves,
@@ -21,8 +22,9 @@ from mg3d.reporting.results import Estimate, EvaluationHead, RetrievalResult, Ze
 from mg3d.reporting.run_folder import Evaluation, ExampleStudy, RunFolder
 from mg3d.reporting.slices import example_figure
 from mg3d.reporting.theme import to_data_uri, to_svg
-from mg3d.reporting.verdict import describe, results_of
+from mg3d.reporting.verdict import brief, describe, results_of
 
+PROTOCOLS = ("strict", "legacy")
 EVALUATE = "`mg3d evaluate` writes it."
 Section = Callable[[RunFolder], str]
 
@@ -63,16 +65,17 @@ def findings(run: RunFolder) -> str:
     ]
     if not baselines:
         parts.append(html.missing("There is no evaluation/baselines.json in this run.", EVALUATE))
-    header = ["finding", "positive / negative", "AUPRC"]
-    header += [f"AUROC, {PROMPT_LABELS.get(r.prompts, r.prompts)}" for r in results]
-    header += [f"AUROC, {BASELINE_LABELS.get(b.name, b.name)}" for b in baselines]
+    header = ["AUROC", *(SHORT_LABELS.get(result.prompts, result.prompts) for result in results)]
+    header += [SHORT_LABELS.get(baseline.name, baseline.name) for baseline in baselines]
+    header += ["AUPRC, report wording", "present", "absent"]
     rows = [
         [
             finding.name,
-            f"{_count(finding.num_positive)} / {_count(finding.num_negative)}",
-            describe(finding.auprc),
-            *(describe(_auroc_of(result, finding.name)) for result in results),
-            *(describe(baseline.aurocs.get(finding.name)) for baseline in baselines),
+            *(brief(_auroc_of(result, finding.name)) for result in results),
+            *(brief(baseline.aurocs.get(finding.name)) for baseline in baselines),
+            brief(finding.auprc),
+            _count(finding.num_positive),
+            _count(finding.num_negative),
         ]
         for finding in results[0].findings
     ]
@@ -124,13 +127,7 @@ def protocols(run: RunFolder) -> str:
         return "\n".join(
             [*parts, html.missing("Nothing has been evaluated in this run.", EVALUATE)]
         )
-    columns = []
-    for protocol in ("strict", "legacy"):
-        column = [f"<h3>{protocol.capitalize()} protocol</h3>"]
-        column += _zero_shot_table(results_of(run, protocol))
-        column += _retrieval_table(_retrieval_of(run, protocol))
-        columns.append("<div>" + "\n".join(column) + "</div>")
-    return "\n".join([*parts, '<div class="beside">', *columns, "</div>"])
+    return "\n".join([*parts, *_zero_shot_table(run), *_retrieval_table(run)])
 
 
 def examples(run: RunFolder) -> str:
@@ -214,36 +211,47 @@ def _retrieval_of(run: RunFolder, protocol: str) -> tuple[RetrievalResult, ...]:
     return tuple(result for result in run.retrieval.retrieval if result.protocol == protocol)
 
 
-def _zero_shot_table(results: Sequence[ZeroShotResult]) -> list[str]:
-    if not results:
-        return [html.missing("No zero-shot findings under this protocol.", EVALUATE)]
+def _zero_shot_table(run: RunFolder) -> list[str]:
+    strict, legacy = ({r.prompts: r for r in results_of(run, p)} for p in PROTOCOLS)
+    if not strict and not legacy:
+        return [html.missing("Zero-shot findings were not evaluated in this run.", EVALUATE)]
     rows = [
         [
-            PROMPT_LABELS.get(result.prompts, result.prompts),
-            describe(result.macro_auroc),
-            describe(result.macro_auprc),
-            describe(result.macro_f1),
+            f"{label}, {PROMPT_LABELS.get(prompts, prompts)}",
+            *(describe(getattr(side.get(prompts), field, None)) for side in (strict, legacy)),
         ]
-        for result in results
+        for label, field in (
+            ("macro AUROC", "macro_auroc"),
+            ("macro AUPRC", "macro_auprc"),
+            ("F1", "macro_f1"),
+        )
+        for prompts in strict | legacy
     ]
-    return [html.table(["zero-shot findings", "macro AUROC", "macro AUPRC", "F1"], rows)]
+    return [html.table(["zero-shot findings", *PROTOCOLS], rows)]
 
 
-def _retrieval_table(results: Sequence[RetrievalResult]) -> list[str]:
-    if not results:
-        return [html.missing("No retrieval under this protocol.", EVALUATE)]
-    rows = []
+def _retrieval_table(run: RunFolder) -> list[str]:
+    strict, legacy = (_retrieval_scores(_retrieval_of(run, p)) for p in PROTOCOLS)
+    if not strict and not legacy:
+        return [html.missing("Retrieval was not evaluated in this run.", EVALUATE)]
+    blank = ("-", "-")
+    rows = [[name, *strict.get(name, blank), *legacy.get(name, blank)] for name in strict | legacy]
+    return [html.table(["retrieval", "strict", "chance", "legacy", "chance"], rows)]
+
+
+def _retrieval_scores(results: Sequence[RetrievalResult]) -> dict[str, tuple[str, str]]:
+    """Name of a row -> score and chance, as text."""
+    scores = {}
     for result in results:
         direction = DIRECTION_LABELS.get(result.direction, result.direction)
         for measure, points in result.measures.items():
-            rows += [
-                [f"{direction}, {measure}@{point.k}", describe(point.score), describe(point.chance)]
-                for point in points
-            ]
+            for point in points:
+                name = f"{direction}, {MEASURE_LABELS[measure]}@{point.k}"
+                scores[name] = (describe(point.score), describe(point.chance))
         if result.median_rank is not None:
             rank = f"{result.median_rank:g} of {result.gallery_size:,}"
-            rows.append([f"{direction}, median rank", rank, "-"])
-    return [html.table(["retrieval", "score", "chance"], rows)]
+            scores[f"{direction}, median rank"] = (rank, "-")
+    return scores
 
 
 def _example_caption(example: ExampleStudy) -> str:

@@ -16,7 +16,7 @@ from mg3d.reporting.theme import style
 
 BACKGROUND = "#0d1117"
 FOREGROUND = "#e6edf3"
-_LEAST_SHOWN = 0.35
+_LEAST_SHOWN = 0.3
 """Share of the study's similarity range below which the CT alone is seen."""
 
 
@@ -35,7 +35,7 @@ def example_figure(example: ExampleStudy) -> Figure:
             grid[0][column].set_title(plane, color=FOREGROUND)
             _draw_overlay(grid[1][column], example, plane, low, high)
         scale = ScalarMappable(Normalize(low, high), _overlay_colours())
-        bar = figure.colorbar(scale, ax=grid[1].tolist(), shrink=0.9, pad=0.02, aspect=18)
+        bar = figure.colorbar(scale, ax=grid.ravel().tolist(), shrink=0.6, pad=0.02, aspect=22)
         bar.set_label("cosine similarity", color=FOREGROUND)
         bar.ax.tick_params(colors=FOREGROUND)
         bar.outline.set_visible(False)
@@ -65,7 +65,7 @@ def _draw_overlay(axes: Axes, example: ExampleStudy, plane: str, low: float, hig
 
 def _overlay_colours() -> ListedColormap:
     """Inferno (equally readable with any colour vision), clear at the low end."""
-    colours = mpl.colormaps["inferno"](np.linspace(0.25, 1.0, 256))
+    colours = mpl.colormaps["inferno"](np.linspace(0.35, 1.0, 256))
     share = np.linspace(0.0, 1.0, 256)
-    colours[:, 3] = np.clip((share - _LEAST_SHOWN) / (1.0 - _LEAST_SHOWN), 0.0, 1.0) * 0.75
+    colours[:, 3] = 0.8 * np.sqrt(np.clip((share - _LEAST_SHOWN) / (1.0 - _LEAST_SHOWN), 0.0, 1.0))
     return ListedColormap(colours)

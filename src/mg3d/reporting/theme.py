@@ -10,6 +10,7 @@ import base64
 import io
 import re
 from contextlib import AbstractContextManager
+from html import escape
 from typing import Any
 
 import matplotlib as mpl
@@ -91,7 +92,7 @@ def to_svg(figure: Figure, *, name: str, title: str) -> str:
     svg = re.sub(r'<g id="[^"]*">', "<g>", svg)  # matplotlib numbers groups anew in every figure
     svg = re.sub(r"#[0-9a-f]{6}", _as_variable, svg)
     svg = re.sub(r' width="[\d.]+pt"| height="[\d.]+pt"', "", svg, count=2)
-    opening = f'<svg class="chart" role="img" aria-label="{title}" '
+    opening = f'<svg class="chart" role="img" aria-label="{escape(title)}" '
     return svg.replace("<svg ", opening, 1)
 
 

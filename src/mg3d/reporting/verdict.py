@@ -90,6 +90,15 @@ def describe(score: Estimate | None) -> str:
     return f"{score.value:.3f} ({score.low:.3f} to {score.high:.3f})"
 
 
+def brief(score: Estimate | None) -> str:
+    """``0.78 (0.74-0.81)``, for tables with many columns."""
+    if score is None:
+        return "-"
+    if score.low is None or score.high is None:
+        return f"{score.value:.2f}"
+    return f"{score.value:.2f} ({score.low:.2f}-{score.high:.2f})"
+
+
 def _baseline_remarks(run: RunFolder, score: Estimate) -> list[str]:
     baseline = best_baseline(run)
     if baseline is None or baseline.macro_auroc is None:
