@@ -31,7 +31,8 @@ _ALWAYS_GO_ON = frozenset([
     "incl", "resp", "esp", "viz",
 ])
 _GO_ON_BEFORE_NUMBERS = frozenset([
-    "no", "nos", "nr", "fig", "figs", "im", "img", "ims", "se", "ser", "sl", "seg", "vol", "p", "pp",
+    "no", "nos", "nr", "fig", "figs", "im", "img", "ims", "se", "ser", "sl", "seg", "vol", "p",
+    "pp",
 ])
 _MAY_END = frozenset([
     "cm", "mm", "m", "ml", "cc", "l", "kg", "mg", "hu", "etc", "max", "min", "ant", "post", "lat",

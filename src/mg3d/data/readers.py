@@ -14,8 +14,8 @@ import numpy.typing as npt
 from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import HeaderDataError
 
-from mg3d.data.volume import Volume
 from mg3d.data.scan_error import ScanError
+from mg3d.data.volume import Volume
 
 
 def read_volume(path: Path | str) -> Volume:

@@ -1,0 +1,284 @@
+"""`mg3d prepare`: scans and reports in, a store out.
+
+Every scan is treated alone and written at once; the index comes at the end. A run that was
+stopped anywhere goes on when the same command is given again and ends with the same bytes.
+"""
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from mg3d.data.clauses import ClauseRule
+from mg3d.data.grid import GridConfig
+from mg3d.data.intake import ScanJob, ScanOutcome
+from mg3d.data.layouts.manifest import Manifest, ManifestRow, read_manifest, relative_image
+from mg3d.data.pool import IN_FLIGHT_FOLDER, run_jobs, take_markers
+from mg3d.data.splits import SplitConfig, split_of
+from mg3d.data.store import (
+    INDEX_FILE,
+    PREPARING_FILE,
+    QUARANTINE_FILE,
+    REPORTS_FILE,
+    SCHEMA,
+    STORE_FILE,
+    VOLUME_FOLDER,
+    StoreRow,
+    StoreSettings,
+    VolumeStore,
+    hash_content,
+    to_jsonl,
+)
+from mg3d.errors import ConfigError, DataError
+from mg3d.files import remove_stale_temporaries, write_atomic, write_json
+from mg3d.progress import bar, console
+
+_MOST_SHOWN = 50
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrepareConfig:
+    """What to prepare, and how."""
+
+    manifest: Path
+    """Table of scans and reports, .csv, .tsv or .jsonl (docs: manifest)."""
+    out: Path
+    """Folder of the store; goes on where an earlier run stopped."""
+    labels: Path | None = None
+    """CSV of study_id and one column a finding (1, 0 or empty), if not in the manifest."""
+    geometry: GridConfig = field(default_factory=GridConfig)
+    """The model grid."""
+    clauses: ClauseRule = "sentence"
+    """How reports are cut: sentence (full stops, semicolons) or sen_comma (also commas)."""
+    split: SplitConfig = field(default_factory=SplitConfig)
+    """Division by patient, where the manifest has no column split."""
+    keep_without_report: bool = False
+    """Keep volumes without a report; only masked_volume learns from them."""
+    allow_quarantine: bool = False
+    """Exit with 0 even if scans had to be set aside."""
+    overwrite: bool = False
+    """Replace a store that was made with other settings."""
+    num_workers: int = 0
+    """Processes, each holding one scan; 0 = one a CPU core."""
+
+    def __post_init__(self) -> None:
+        if self.num_workers < 0:
+            raise ConfigError(f"num_workers {self.num_workers}: 0 for one a core, or a number")
+
+
+def prepare(settings: PrepareConfig) -> VolumeStore:
+    """Make a store from a manifest.
+
+    Args:
+        settings: What and how.
+
+    Returns:
+        The store, opened.
+
+    Raises:
+        ConfigError: If the folder holds a store made with other settings.
+        DataError: If the manifest is wrong (nothing is written), or, after everything good is
+            written, if scans were set aside and ``allow_quarantine`` is off.
+        StorageError: If the store cannot be written.
+    """
+    manifest = read_manifest(settings.manifest, settings.labels)
+    store_settings = StoreSettings(
+        geometry=settings.geometry,
+        clauses=settings.clauses,
+        split=settings.split,
+        keep_without_report=settings.keep_without_report,
+    )
+    _claim(settings.out, store_settings, overwrite=settings.overwrite)
+    jobs, outcomes = _plan(manifest, settings)
+    outcomes += _watch(jobs, settings)
+    _publish(settings.out, manifest, store_settings, outcomes)
+    set_aside = sorted((o for o in outcomes if o.problem), key=lambda o: o.volume_id)
+    _summarise(outcomes, set_aside, settings.out)
+    if set_aside and not settings.allow_quarantine:
+        raise DataError(
+            f"{settings.out}: {len(set_aside)} of {len(outcomes)} volumes were set aside, see "
+            f"{QUARANTINE_FILE} there; the others are in the store. Correct or remove them and run "
+            "the same command again, or accept it with --allow_quarantine true."
+        )
+    return VolumeStore.open(settings.out)
+
+
+def _claim(out: Path, settings: StoreSettings, *, overwrite: bool) -> None:
+    """Make sure that the folder is ours to write, and clear what a killed run left behind."""
+    wanted = settings.to_json()
+    for name in (PREPARING_FILE, STORE_FILE):
+        try:
+            found = json.loads((out / name).read_text(encoding="utf-8")).get("settings")
+        except FileNotFoundError:
+            continue
+        except (OSError, ValueError, AttributeError):
+            found = None
+        if found == wanted:
+            continue
+        if not overwrite:
+            raise ConfigError(
+                f"{out}: holds a store made with other settings ({_difference(found, wanted)}). "
+                "Choose another folder, or replace it with --overwrite true."
+            )
+        (out / STORE_FILE).unlink(missing_ok=True)
+    write_json(out / PREPARING_FILE, {"schema": SCHEMA, "settings": wanted})
+    interrupted = take_markers(out)
+    if interrupted:
+        console.print(f"an earlier run was stopped at {', '.join(interrupted)}; going on")
+    remove_stale_temporaries(out)
+    remove_stale_temporaries(out / VOLUME_FOLDER)
+
+
+def _difference(found: Any, wanted: dict[str, Any]) -> str:
+    if not isinstance(found, dict):
+        return "its description is not readable"
+    names = [name for name in wanted if found.get(name) != wanted[name]]
+    return "; ".join(f"{name}: {found.get(name)} there, {wanted[name]} asked for" for name in names)
+
+
+def _plan(manifest: Manifest, settings: PrepareConfig) -> tuple[list[ScanJob], list[ScanOutcome]]:
+    """Scans to take in, and outcomes of those that need no look: they lack a report."""
+    jobs, outcomes = [], []
+    for row in manifest.rows:
+        image = relative_image(row.image, manifest.folder)
+        if row.report.is_empty and not settings.keep_without_report:
+            outcomes.append(
+                ScanOutcome(
+                    volume_id=row.volume_id,
+                    image=image,
+                    problem="missing_report",
+                    message=f"line {row.line}: no findings, impression or report. Add one, or keep "
+                    "such volumes for masked_volume with keep_without_report.",
+                )
+            )
+            continue
+        jobs.append(
+            ScanJob(
+                volume_id=row.volume_id,
+                image=image,
+                source=manifest.folder / row.image,
+                store=settings.out,
+                geometry=settings.geometry,
+            )
+        )
+    return jobs, outcomes
+
+
+def _watch(jobs: Sequence[ScanJob], settings: PrepareConfig) -> list[ScanOutcome]:
+    """Run the jobs behind a progress bar with rate and estimate."""
+    num_workers = settings.num_workers or len(os.sched_getaffinity(0))
+    outcomes: list[ScanOutcome] = []
+    num_bad = 0
+    began = time.monotonic()
+    with bar() as progress:
+        task = progress.add_task("prepare", total=len(jobs), status="")
+        for outcome in run_jobs(jobs, num_workers, settings.out):
+            outcomes.append(outcome)
+            num_bad += bool(outcome.problem)
+            rate = len(outcomes) / max(time.monotonic() - began, 1e-3)
+            status = f"{rate:.1f} scans/s" + (f", {num_bad} set aside" if num_bad else "")
+            progress.update(task, advance=1, status=status)
+    return outcomes
+
+
+def _publish(
+    out: Path, manifest: Manifest, settings: StoreSettings, outcomes: Sequence[ScanOutcome]
+) -> None:
+    """Write index, reports and quarantine, then `store.json`; nothing if nothing changed."""
+    by_volume = {outcome.volume_id: outcome for outcome in outcomes}
+    kept = sorted(
+        (row for row in manifest.rows if not by_volume[row.volume_id].problem),
+        key=lambda row: row.volume_id,
+    )
+    index = to_jsonl(_store_row(r, by_volume[r.volume_id], settings).to_json() for r in kept)
+    reports = to_jsonl(_report_rows(kept))
+    description = {
+        "schema": SCHEMA,
+        "settings": settings.to_json(),
+        "label_names": list(manifest.label_names),
+        "num_volumes": len(kept),
+        "content_hash": hash_content(settings.to_json(), index, reports),
+    }
+    set_aside = sorted((o for o in outcomes if o.problem), key=lambda o: o.volume_id)
+    files = {
+        REPORTS_FILE: reports,
+        INDEX_FILE: index,
+        QUARANTINE_FILE: to_jsonl(_quarantine_row(outcome) for outcome in set_aside),
+        STORE_FILE: (json.dumps(description, indent=1, sort_keys=True) + "\n").encode(),
+    }
+    if any(_content(out / name) != content for name, content in files.items()):
+        (out / STORE_FILE).unlink(missing_ok=True)
+        for name, content in files.items():
+            write_atomic(out / name, content)
+    _tidy(out, {row.volume_id for row in kept})
+
+
+def _store_row(row: ManifestRow, outcome: ScanOutcome, settings: StoreSettings) -> StoreRow:
+    return StoreRow(
+        volume_id=row.volume_id,
+        study_id=row.study_id,
+        patient_id=row.patient_id,
+        report_id=row.report.report_id,
+        split=row.split or split_of(row.patient_id, settings.split),
+        image=outcome.image,
+        source_sha256=outcome.source_sha256,
+        volume_sha256=outcome.volume_sha256,
+        warnings=outcome.warnings,
+        labels=row.labels,
+    )
+
+
+def _report_rows(rows: Sequence[ManifestRow]) -> Iterator[dict[str, Any]]:
+    """One row a study, sorted by study."""
+    reports = {row.study_id: row.report for row in rows}
+    for study_id, report in sorted(reports.items()):
+        yield {
+            "study_id": study_id, "findings": report.findings, "impression": report.impression,
+        }  # fmt: skip
+
+
+def _quarantine_row(outcome: ScanOutcome) -> dict[str, Any]:
+    return {
+        "volume_id": outcome.volume_id,
+        "image": outcome.image,
+        "kind": outcome.problem,
+        "message": outcome.message,
+    }
+
+
+def _content(path: Path) -> bytes | None:
+    return path.read_bytes() if path.is_file() else None
+
+
+def _tidy(out: Path, kept: set[str]) -> None:
+    """Remove volumes that the manifest no longer names, and the traces of the work."""
+    for path in (out / VOLUME_FOLDER).glob("*.safetensors"):
+        if path.name.removesuffix(".safetensors") not in kept:
+            path.unlink()
+    shutil.rmtree(out / IN_FLIGHT_FOLDER, ignore_errors=True)
+    (out / PREPARING_FILE).unlink(missing_ok=True)
+
+
+def _summarise(
+    outcomes: Sequence[ScanOutcome], set_aside: Sequence[ScanOutcome], out: Path
+) -> None:
+    """Say what was kept, and show in one table what was not."""
+    num_warned = sum(bool(outcome.warnings) for outcome in outcomes)
+    warned = f", {num_warned} with warnings (see {INDEX_FILE})" if num_warned else ""
+    console.print(f"{out}: {len(outcomes) - len(set_aside)} volumes in the store{warned}")
+    if not set_aside:
+        return
+    table = Table(title=f"{len(set_aside)} volumes set aside", title_justify="left")
+    for name in ("volume", "image", "reason", "what to do"):
+        table.add_column(name, overflow="fold")
+    for outcome in set_aside[:_MOST_SHOWN]:
+        table.add_row(outcome.volume_id, outcome.image, outcome.problem, outcome.message)
+    console.print(table)
+    if len(set_aside) > _MOST_SHOWN:
+        console.print(f"and {len(set_aside) - _MOST_SHOWN} more in {out / QUARANTINE_FILE}")

@@ -1,0 +1,277 @@
+"""The store: volumes on the model grid with their reports, as files that any tool can read.
+
+``store.json`` is written last and removed first, so a store that has it is whole. Nothing in it
+depends on when, where or with how many workers it was made.
+"""
+
+import json
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+from safetensors import SafetensorError
+from safetensors.numpy import load as load_tensors
+from safetensors.numpy import save as save_tensors
+
+from mg3d.data.clauses import ClauseRule
+from mg3d.data.grid import GridConfig
+from mg3d.data.reports import Report
+from mg3d.data.splits import Split, SplitConfig
+from mg3d.data.volume import Volume
+from mg3d.errors import DataError
+from mg3d.files import sha256
+
+SCHEMA = "mg3d.store/1"
+STORE_FILE = "store.json"
+PREPARING_FILE = "preparing.json"
+INDEX_FILE = "index.jsonl"
+REPORTS_FILE = "reports.jsonl"
+QUARANTINE_FILE = "quarantine.jsonl"
+VOLUME_FOLDER = "volumes"
+_METADATA_KEY = "mg3d"
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoreSettings:
+    """What shaped a store; two stores with equal settings and sources have equal bytes."""
+
+    geometry: GridConfig = field(default_factory=GridConfig)
+    """The model grid."""
+    clauses: ClauseRule = "sentence"
+    """Clause rule that training and prompts must follow."""
+    split: SplitConfig = field(default_factory=SplitConfig)
+    """Used where the manifest names no split."""
+    keep_without_report: bool = False
+    """Whether volumes without a report are in the store."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Nested dictionaries and lists."""
+        content: dict[str, Any] = json.loads(json.dumps(asdict(self)))
+        return content
+
+    @classmethod
+    def from_json(cls, content: dict[str, Any]) -> Self:
+        """The inverse of `to_json`."""
+        geometry = {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in content["geometry"].items()
+        }
+        return cls(
+            geometry=GridConfig(**geometry),
+            clauses=content["clauses"],
+            split=SplitConfig(**content["split"]),
+            keep_without_report=content["keep_without_report"],
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoreRow:
+    """One volume of the index."""
+
+    volume_id: str
+    study_id: str
+    patient_id: str
+    report_id: str
+    """Hash of the normalised report; "" without one."""
+    split: Split
+    image: str
+    """Source file, relative to the manifest it came from."""
+    source_sha256: str
+    volume_sha256: str
+    warnings: tuple[str, ...] = ()
+    labels: tuple[float, ...] = ()
+    """1, 0 or NaN for unknown, in the order of the store's label names."""
+
+    def to_json(self) -> dict[str, Any]:
+        """As a line of the index; unknown labels are null."""
+        labels = [None if math.isnan(value) else value for value in self.labels]
+        return {**asdict(self), "labels": labels, "warnings": list(self.warnings)}
+
+    @classmethod
+    def from_json(cls, content: dict[str, Any]) -> Self:
+        """The inverse of `to_json`."""
+        labels = tuple(math.nan if value is None else float(value) for value in content["labels"])
+        return cls(**{**content, "labels": labels, "warnings": tuple(content["warnings"])})
+
+
+class VolumeStore:
+    """A whole store, opened for reading; volumes are read from the disk when asked for.
+
+    Open it with `VolumeStore.open`.
+    """
+
+    def __init__(
+        self, path: Path, settings: StoreSettings, rows: tuple[StoreRow, ...],
+        reports: dict[str, Report], label_names: tuple[str, ...], content_hash: str,
+    ) -> None:  # fmt: skip
+        self.path = path
+        self.settings = settings
+        self.rows = rows
+        self.label_names = label_names
+        self.content_hash = content_hash
+        self._reports = reports
+        self._by_volume = {row.volume_id: row for row in rows}
+
+    @classmethod
+    def open(cls, path: Path | str) -> Self:
+        """Open a store.
+
+        Args:
+            path: The folder that `mg3d prepare` wrote.
+
+        Raises:
+            DataError: No store, half-written, of another schema, or changed since.
+        """
+        path = Path(path)
+        description = _read_description(path)
+        try:
+            index = (path / INDEX_FILE).read_bytes()
+            reports = (path / REPORTS_FILE).read_bytes()
+        except FileNotFoundError as error:
+            missing = Path(error.filename).name
+            raise DataError(f"{path}: {missing} is missing; copy the whole store again") from error
+        if hash_content(description["settings"], index, reports) != description["content_hash"]:
+            raise DataError(
+                f"{path}: {INDEX_FILE} or {REPORTS_FILE} differs from what {STORE_FILE} describes; "
+                "the store was edited or copied in part. Run `mg3d prepare` with the same options "
+                "again, or copy it again."
+            )
+        return cls(
+            path,
+            StoreSettings.from_json(description["settings"]),
+            tuple(StoreRow.from_json(json.loads(line)) for line in index.splitlines()),
+            {
+                row["study_id"]: Report(row["findings"], row["impression"])
+                for row in map(json.loads, reports.splitlines())
+            },
+            tuple(description["label_names"]),
+            description["content_hash"],
+        )
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def select(self, *splits: Split) -> tuple[StoreRow, ...]:
+        """Rows of the given splits, in the order of the index."""
+        return tuple(row for row in self.rows if row.split in splits)
+
+    def row(self, volume_id: str) -> StoreRow:
+        """The row of one volume.
+
+        Raises:
+            DataError: If the store does not hold it.
+        """
+        if volume_id not in self._by_volume:
+            raise DataError(f"{self.path}: no volume {volume_id!r} in this store")
+        return self._by_volume[volume_id]
+
+    def report(self, study_id: str) -> Report:
+        """The report of a study, empty where it has none."""
+        return self._reports.get(study_id, Report())
+
+    def read_hu(self, volume_id: str) -> npt.NDArray[np.int16]:
+        """Voxels of one volume, (X, Y, Z) HU in RAS+ order on the store's grid.
+
+        Raises:
+            DataError: If the file is missing or damaged.
+        """
+        return decode_volume(self._bytes(volume_id), f"{self.path}, volume {volume_id!r}")[0]
+
+    def read_volume(self, volume_id: str) -> Volume:
+        """The same voxels with the affine from grid index to patient mm.
+
+        Raises:
+            DataError: If the file is missing or damaged.
+        """
+        hu, facts = decode_volume(self._bytes(volume_id), f"{self.path}, volume {volume_id!r}")
+        return Volume(hu, np.array(facts["affine"]))
+
+    def facts(self, volume_id: str) -> dict[str, Any]:
+        """Geometry and source of a volume: affine, source shape, spacing, affine, hash."""
+        return decode_volume(self._bytes(volume_id), f"{self.path}, volume {volume_id!r}")[1]
+
+    def _bytes(self, volume_id: str) -> bytes:
+        try:
+            return volume_path(self.path, volume_id).read_bytes()
+        except OSError as error:
+            raise DataError(
+                f"{self.path}, volume {volume_id!r}: {error.strerror}. Run `mg3d prepare` with the "
+                "same options again; only what is missing is made."
+            ) from error
+
+
+def volume_path(store: Path, volume_id: str) -> Path:
+    """Where a store keeps a volume."""
+    return store / VOLUME_FOLDER / f"{volume_id}.safetensors"
+
+
+def encode_volume(hu: npt.NDArray[np.int16], facts: dict[str, Any]) -> bytes:
+    """The bytes of a volume file.
+
+    All facts go under one metadata key, because safetensors writes several in random order.
+    """
+    metadata = {_METADATA_KEY: json.dumps(facts, sort_keys=True)}
+    return save_tensors({"hu": np.ascontiguousarray(hu)}, metadata=metadata)
+
+
+def decode_volume(content: bytes, place: str) -> tuple[npt.NDArray[np.int16], dict[str, Any]]:
+    """Voxels and facts of a volume file.
+
+    Raises:
+        DataError: If the bytes are damaged; ``place`` begins the message.
+    """
+    try:
+        hu = load_tensors(content)["hu"]
+        length = int.from_bytes(content[:8], "little")
+        metadata = json.loads(content[8 : 8 + length])["__metadata__"]
+        facts: dict[str, Any] = json.loads(metadata[_METADATA_KEY])
+    except (SafetensorError, KeyError, ValueError) as error:
+        raise DataError(
+            f"{place}: the file is damaged ({type(error).__name__}). Delete it and run "
+            "`mg3d prepare` with the same options again; only what is missing is made."
+        ) from error
+    return hu, facts
+
+
+def hash_content(settings: dict[str, Any], index: bytes, reports: bytes) -> str:
+    """One hash for all that a store holds: the index names the hash of every volume."""
+    parts = [json.dumps(settings, sort_keys=True).encode(), index, reports]
+    return sha256("".join(sha256(part) for part in parts).encode())
+
+
+def _read_description(path: Path) -> dict[str, Any]:
+    try:
+        content: dict[str, Any] = json.loads((path / STORE_FILE).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        if (path / PREPARING_FILE).is_file():
+            raise DataError(
+                f"{path}: this store is half-written; `mg3d prepare` was stopped or is still "
+                "running. Run the same command again, it goes on where it stopped."
+            ) from None
+        raise DataError(
+            f"{path}: no store here ({STORE_FILE} is missing). Give the folder that `mg3d prepare` "
+            "wrote."
+        ) from None
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}/{STORE_FILE}: not readable ({type(error).__name__})") from error
+    if content.get("schema") != SCHEMA:
+        raise DataError(
+            f"{path}: schema {content.get('schema')!r}, this version reads {SCHEMA!r}. Prepare the "
+            "store again with it."
+        )
+    return content
+
+
+def to_jsonl(rows: Iterable[dict[str, Any]]) -> bytes:
+    """One compact JSON document a line, keys sorted."""
+    lines = (json.dumps(row, sort_keys=True, ensure_ascii=False) + "\n" for row in rows)
+    return "".join(lines).encode()
+
+
+def patients_of(rows: Sequence[StoreRow]) -> tuple[str, ...]:
+    """Patient ids of rows, in their order."""
+    return tuple(row.patient_id for row in rows)
