@@ -23,11 +23,13 @@ class ImageFeatures:
     """An encoded volume."""
 
     tokens: Tensor
-    """(B, N, C) last stage, flattened x-major (z fastest); after the model's projection (B, N, D)."""
+    """(B, N, C) last stage, flattened x-major (z fastest); (B, N, D) after the projection."""
     grid: tuple[int, int, int]
     """Tokens along (x, y, z); their product is N."""
     stages: tuple[Tensor, ...] = ()
     """Feature maps (B, C_i, X_i, Y_i, Z_i), finest first; empty unless asked for."""
+    pooled: Tensor | None = None
+    """(B, D) volume vector, c in the method; the model fills it in when it first needs it."""
 
 
 @dataclass(kw_only=True)
@@ -44,13 +46,17 @@ class TextFeatures:
     """(B, S, D) mean of the tokens of each clause, Z in the method; zeros on padding. S >= 1."""
     clause_mask: Tensor
     """(B, S) bool; a row without any True is a study without a report."""
+    pooled: Tensor | None = None
+    """(B, D) report vector, a in the method; the model fills it in when it first needs it."""
 
 
 @dataclass(kw_only=True)
 class FusedFeatures:
-    """Image tokens and clauses after each has looked at the other."""
+    """Image tokens and clauses after each has looked at the other; None where nobody reads it."""
 
-    image_tokens: Tensor
+    image_tokens: Tensor | None
     """(B, N, D)."""
-    clauses: Tensor
+    clauses: Tensor | None
     """(B, S, D), zeros on padding."""
+    pooled_image: Tensor | None = None
+    """(B, D) fused volume vector, c' in the method; filled in when first needed."""

@@ -1,0 +1,147 @@
+"""From many tokens to one vector: attention pools, and a read-out that keeps position.
+
+Mean pooling of image tokens kept contrastive losses at ln(batch) in trials; what made them take
+off was a read-out that knows where a token lies. So both volume poolers hold one set of weights a
+position, and a model is tied to its token grid.
+Axes: B batch, N tokens, D features, Q queries, h heads, d features a head, P channels a token.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from mg3d.errors import ConfigError
+from mg3d.model.fusion import attend, split_heads
+
+
+@dataclass(frozen=True, kw_only=True)
+class PoolingConfig:
+    """How a volume and a report become one vector each."""
+
+    kind: Literal["attention", "positional"] = "attention"
+    """Of volumes. "attention": learned queries and 3D positions; "positional": a few channels of
+    each token, side by side, through one linear layer. Reports always pool by attention."""
+    num_queries: int = 4
+    """Learned queries of an attention pool, >= 1."""
+    heads: int = 8
+    """Attention heads, a divisor of `dim`."""
+    token_channels: int = 16
+    """Channels kept of each token by the positional read-out, >= 1."""
+
+    def __post_init__(self) -> None:
+        if min(self.num_queries, self.token_channels) < 1:
+            raise ConfigError("pooling.num_queries and pooling.token_channels must be at least 1.")
+
+
+class AttentionPool(nn.Module):
+    """Learned queries attend to the tokens; what they find is mixed into one vector."""
+
+    def __init__(self, dim: int, *, num_queries: int, heads: int) -> None:
+        super().__init__()
+        if dim % heads:
+            raise ConfigError(
+                f"pooling.heads {heads} does not divide dim {dim}; change one of them."
+            )
+        self.heads = heads
+        self.query_tokens = nn.Parameter(torch.randn(num_queries, dim))
+        self.norm = nn.LayerNorm(dim)
+        self.key = nn.Linear(dim, dim, bias=False)  # a key bias cancels in the softmax
+        self.value = nn.Linear(dim, dim)
+        self.out = nn.Linear(num_queries * dim, dim)
+
+    def forward(self, tokens_BND: Tensor, mask_BN: Tensor) -> Tensor:
+        """Pool the valid tokens.
+
+        Args:
+            tokens_BND: (B, N, D).
+            mask_BN: (B, N) bool, False on padding.
+
+        Returns:
+            (B, D); a constant for a row without any token.
+        """
+        normed_BND = self.norm(tokens_BND)
+        queries_BQD = self.query_tokens.expand(len(tokens_BND), -1, -1)
+        found_BQD = attend(
+            queries_BQD, self.key(normed_BND), self.value(normed_BND), mask_BN, heads=self.heads
+        )
+        pooled_BD: Tensor = self.out(found_BQD.flatten(1))
+        return pooled_BD
+
+    def leave_one_out(self, tokens_BND: Tensor) -> Tensor:
+        """Pool (B, N, D) N times, each time without one of the tokens, (B, N, D)."""
+        normed_BND = self.norm(tokens_BND)
+        keys_BhNd = split_heads(self.key(normed_BND), self.heads)
+        values_BhNd = split_heads(self.value(normed_BND), self.heads)
+        queries_1hQd = split_heads(self.query_tokens[None], self.heads)
+        scores_BhQN = queries_1hQd @ keys_BhNd.transpose(2, 3) / math.sqrt(keys_BhNd.shape[-1])
+        share_BhQN = scores_BhQN.softmax(dim=-1)
+        found_BhQd = share_BhQN @ values_BhNd
+        parts_BhQNd = share_BhQN[..., None] * values_BhNd[:, :, None]
+        remaining_BhQN = (1 - share_BhQN).clamp(min=torch.finfo(share_BhQN.dtype).eps)
+        without_BhQNd = (found_BhQd[:, :, :, None] - parts_BhQNd) / remaining_BhQN[..., None]
+        pooled_BND: Tensor = self.out(without_BhQNd.permute(0, 3, 2, 1, 4).flatten(2))
+        return pooled_BND
+
+
+class VolumeAttentionPool(nn.Module):
+    """Attention pool of image tokens with a learned vector for each place in the grid."""
+
+    def __init__(self, dim: int, *, num_tokens: int, num_queries: int, heads: int) -> None:
+        super().__init__()
+        self.positions = nn.Parameter(torch.randn(num_tokens, dim) * 0.02)  # as in ViT
+        self.pool = AttentionPool(dim, num_queries=num_queries, heads=heads)
+
+    def forward(self, tokens_BND: Tensor) -> Tensor:
+        """Pool (B, N, D) to (B, D)."""
+        everywhere_BN = torch.ones(tokens_BND.shape[:2], dtype=torch.bool, device=tokens_BND.device)
+        pooled_BD: Tensor = self.pool(tokens_BND + self.positions, everywhere_BN)
+        return pooled_BD
+
+    def leave_one_out(self, tokens_BND: Tensor) -> Tensor:
+        """Pool (B, N, D) N times, each time without one of the tokens, (B, N, D)."""
+        return self.pool.leave_one_out(tokens_BND + self.positions)
+
+
+class PositionalReadout(nn.Module):
+    """A few channels of every token, laid side by side over the grid, through one linear layer."""
+
+    def __init__(self, dim: int, *, num_tokens: int, token_channels: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(dim)
+        self.reduce = nn.Linear(dim, token_channels)
+        self.out = nn.Linear(num_tokens * token_channels, dim)
+
+    def forward(self, tokens_BND: Tensor) -> Tensor:
+        """Read (B, N, D) out to (B, D)."""
+        channels_BNP = self.reduce(self.norm(tokens_BND))
+        pooled_BD: Tensor = self.out(channels_BNP.flatten(1))
+        return pooled_BD
+
+    def leave_one_out(self, tokens_BND: Tensor) -> Tensor:
+        """Read (B, N, D) out N times, one token replaced by the volume's mean token, (B, N, D)."""
+        channels_BNP = self.reduce(self.norm(tokens_BND))
+        weight_DNP = self.out.weight.view(-1, *channels_BNP.shape[1:])
+        surplus_BNP = channels_BNP - channels_BNP.mean(dim=1, keepdim=True)
+        lost_BND = torch.einsum("bnp,dnp->bnd", surplus_BNP, weight_DNP)
+        pooled_BD: Tensor = self.out(channels_BNP.flatten(1))
+        return pooled_BD[:, None] - lost_BND
+
+
+VolumePool = VolumeAttentionPool | PositionalReadout
+
+
+def build_volume_pool(dim: int, num_tokens: int, config: PoolingConfig) -> VolumePool:
+    """The volume pooler that ``config.kind`` names, for a grid of ``num_tokens`` tokens."""
+    if config.kind == "positional":
+        return PositionalReadout(dim, num_tokens=num_tokens, token_channels=config.token_channels)
+    return VolumeAttentionPool(
+        dim, num_tokens=num_tokens, num_queries=config.num_queries, heads=config.heads
+    )
+
+
+def build_report_pool(dim: int, config: PoolingConfig) -> AttentionPool:
+    """The attention pool over the clauses of a report."""
+    return AttentionPool(dim, num_queries=config.num_queries, heads=config.heads)
