@@ -35,8 +35,14 @@ class GridConfig:
     arXiv:2412.05876: 0.875 0.65625 0.88 by way of 0.75 0.75 1.5 mm."""
 
     def __post_init__(self) -> None:
-        if any(size < 1 for size in self.grid):
-            raise ConfigError(f"grid {self.grid}: each size is a number of voxels, at least 1")
+        # Equal settings must be equal bytes in a store, wherever they came from (JSON, YAML, code).
+        object.__setattr__(self, "grid", tuple(int(size) for size in self.grid))
+        for name in ("spacing_mm", "crop_fraction"):
+            value = getattr(self, name)
+            if value is not None:
+                object.__setattr__(self, name, tuple(float(number) for number in value))
+        if len(self.grid) != 3 or any(size < 1 for size in self.grid):
+            raise ConfigError(f"grid {self.grid}: three numbers of voxels, each at least 1")
         if self.spacing_mm is not None and not all(0 < mm < np.inf for mm in self.spacing_mm):
             raise ConfigError(f"spacing_mm {self.spacing_mm}: each is in mm and above 0")
         if self.crop_fraction is not None and not all(0 < f <= 1 for f in self.crop_fraction):

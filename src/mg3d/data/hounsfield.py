@@ -69,7 +69,7 @@ def check_hu(values: npt.NDArray[np.generic]) -> tuple[str, ...]:
     sample = _sample(values)
     _stop_pictures(sample, low, high)
     _stop_wrong_rescale(sample, low, high)
-    return _unusual(sample)
+    return _unusual(sample, low)
 
 
 def _sample(values: npt.NDArray[np.generic]) -> npt.NDArray[np.float32]:
@@ -126,12 +126,15 @@ def _stop_wrong_rescale(sample: npt.NDArray[np.float32], low: float, high: float
         )
 
 
-def _unusual(sample: npt.NDArray[np.float32]) -> tuple[str, ...]:
+def _unusual(sample: npt.NDArray[np.float32], low: float) -> tuple[str, ...]:
     warnings = []
     if float((sample < -700).mean()) < 1e-4:
         warnings.append("no air (below -700 HU): a tight crop, or not calibrated in HU")
     if (share := _soft_share(sample)) < 0.02:
         warnings.append(f"only {share:.1%} of the voxels look like soft tissue (-200 to 250 HU)")
+    at_floor = float((sample == low).mean())
+    if low > -900 and at_floor > 0.05:
+        warnings.append(f"{at_floor:.0%} of the voxels are {low:g} HU, none is lower: windowed?")
     return tuple(warnings)
 
 

@@ -5,25 +5,29 @@ So each job leaves a marker while it is in flight; after a death the marked ones
 one at a time, each in a pool of its own, and the one that kills again is set aside.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from joblib import Parallel, delayed
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
-from mg3d.data.intake import ScanJob, ScanOutcome, set_aside, take_in
+from mg3d.data.intake import ScanJob, ScanOutcome, set_aside
 from mg3d.data.scan_error import ScanError
 from mg3d.errors import DataError
 from mg3d.files import write_atomic
 
 IN_FLIGHT_FOLDER = ".in_flight"
+Work = Callable[[ScanJob], ScanOutcome]
 
 
-def run_jobs(jobs: Sequence[ScanJob], num_workers: int, store: Path) -> Iterator[ScanOutcome]:
+def run_jobs(
+    jobs: Sequence[ScanJob], work: Work, num_workers: int, store: Path
+) -> Iterator[ScanOutcome]:
     """Take in scans, in any order.
 
     Args:
         jobs: The scans; volume ids are unique.
+        work: What to do with each, `mg3d.data.intake.take_in`.
         num_workers: Processes; 1 works in this process. `joblib.parallel_config` chooses another
             backend than loky.
         store: Where the markers go.
@@ -37,7 +41,7 @@ def run_jobs(jobs: Sequence[ScanJob], num_workers: int, store: Path) -> Iterator
     pending = {job.volume_id: job for job in jobs}
     while pending:
         try:
-            for outcome in _parallel(list(pending.values()), num_workers, store):
+            for outcome in _parallel(list(pending.values()), work, num_workers, store):
                 del pending[outcome.volume_id]
                 yield outcome
         except TerminatedWorkerError:
@@ -49,7 +53,7 @@ def run_jobs(jobs: Sequence[ScanJob], num_workers: int, store: Path) -> Iterator
                 ) from None
             for job in suspects:
                 del pending[job.volume_id]
-                yield _run_alone(job, store)
+                yield _run_alone(job, work, store)
 
 
 def take_markers(store: Path) -> list[str]:
@@ -61,10 +65,10 @@ def take_markers(store: Path) -> list[str]:
     return names
 
 
-def _run_alone(job: ScanJob, store: Path) -> ScanOutcome:
+def _run_alone(job: ScanJob, work: Work, store: Path) -> ScanOutcome:
     try:
         # Two workers for one job: with one, joblib would use this process, which must survive.
-        (outcome,) = _parallel([job], 2, store)
+        (outcome,) = _parallel([job], work, 2, store)
     except TerminatedWorkerError:
         take_markers(store)
         problem = "killed its worker process twice: too large for the memory, or a decoder crashed"
@@ -72,15 +76,17 @@ def _run_alone(job: ScanJob, store: Path) -> ScanOutcome:
     return outcome
 
 
-def _parallel(jobs: Sequence[ScanJob], num_workers: int, store: Path) -> Iterator[ScanOutcome]:
+def _parallel(
+    jobs: Sequence[ScanJob], work: Work, num_workers: int, store: Path
+) -> Iterator[ScanOutcome]:
     pool = Parallel(n_jobs=num_workers, return_as="generator_unordered")
-    outcomes: Iterator[ScanOutcome] = pool(delayed(_take_in_marked)(job, store) for job in jobs)
+    outcomes: Iterator[ScanOutcome] = pool(delayed(_marked)(job, work, store) for job in jobs)
     return outcomes
 
 
-def _take_in_marked(job: ScanJob, store: Path) -> ScanOutcome:
+def _marked(job: ScanJob, work: Work, store: Path) -> ScanOutcome:
     marker = store / IN_FLIGHT_FOLDER / job.volume_id
     write_atomic(marker, "")
-    outcome = take_in(job)
+    outcome = work(job)
     marker.unlink()
     return outcome

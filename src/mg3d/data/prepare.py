@@ -17,7 +17,7 @@ from rich.table import Table
 
 from mg3d.data.clauses import ClauseRule
 from mg3d.data.grid import GridConfig
-from mg3d.data.intake import ScanJob, ScanOutcome
+from mg3d.data.intake import ScanJob, ScanOutcome, take_in
 from mg3d.data.layouts.manifest import Manifest, ManifestRow, read_manifest, relative_image
 from mg3d.data.pool import IN_FLIGHT_FOLDER, run_jobs, take_markers
 from mg3d.data.splits import SplitConfig, split_of
@@ -138,8 +138,19 @@ def _claim(out: Path, settings: StoreSettings, *, overwrite: bool) -> None:
 def _difference(found: Any, wanted: dict[str, Any]) -> str:
     if not isinstance(found, dict):
         return "its description is not readable"
-    names = [name for name in wanted if found.get(name) != wanted[name]]
-    return "; ".join(f"{name}: {found.get(name)} there, {wanted[name]} asked for" for name in names)
+    there, asked = _flat(found), _flat(wanted)
+    names = [name for name in asked if there.get(name) != asked[name]]
+    return "; ".join(f"{name}: {there.get(name)} there, {asked[name]} asked for" for name in names)
+
+
+def _flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings under dotted names, as the command line spells them."""
+    flat: dict[str, Any] = {}
+    for name, value in settings.items():
+        flat |= (
+            _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
+        )
+    return flat
 
 
 def _plan(manifest: Manifest, settings: PrepareConfig) -> tuple[list[ScanJob], list[ScanOutcome]]:
@@ -178,7 +189,7 @@ def _watch(jobs: Sequence[ScanJob], settings: PrepareConfig) -> list[ScanOutcome
     began = time.monotonic()
     with bar() as progress:
         task = progress.add_task("prepare", total=len(jobs), status="")
-        for outcome in run_jobs(jobs, num_workers, settings.out):
+        for outcome in run_jobs(jobs, take_in, num_workers, settings.out):
             outcomes.append(outcome)
             num_bad += bool(outcome.problem)
             rate = len(outcomes) / max(time.monotonic() - began, 1e-3)

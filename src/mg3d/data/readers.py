@@ -34,7 +34,7 @@ def read_volume(path: Path | str) -> Volume:
     for ending, reader in READERS.items():
         if path.name.lower().endswith(ending):
             if not path.is_file():
-                raise ScanError("the file does not exist; check the path in the manifest")
+                raise ScanError("no such file; check the path in the manifest", "missing_file")
             return reader(path)
     raise ScanError(
         f"unknown format {''.join(path.suffixes[-2:])!r}; supported: {', '.join(READERS)}. Convert "
@@ -58,7 +58,13 @@ def _read_nifti(path: Path) -> Volume:
 
 
 def _check_header(header: Any) -> None:
-    """Stop on a zero spacing, which nibabel would silently turn into 1 mm."""
+    """Stop on what nibabel would silently guess: no orientation, a zero spacing."""
+    if int(header["sform_code"]) <= 0 and int(header["qform_code"]) <= 0:
+        raise ScanError(
+            "the header has neither sform nor qform, so left and right are unknown. Export the "
+            "image again, or set the qform if you know its orientation.",
+            "geometry",
+        )
     stored = header["pixdim"][1:4]
     if int(header["sform_code"]) > 0:
         stored = np.linalg.norm([header["srow_x"][:3], header["srow_y"][:3], header["srow_z"][:3]],
@@ -67,7 +73,8 @@ def _check_header(header: Any) -> None:
         shown = ", ".join(f"{float(mm):g}" for mm in stored)
         raise ScanError(
             f"spacing ({shown}) mm has a zero or is not finite; the header is damaged. Export the "
-            "image again."
+            "image again.",
+            "geometry",
         )
 
 

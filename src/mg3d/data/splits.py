@@ -26,7 +26,9 @@ class SplitConfig:
     """Another seed gives another division."""
 
     def __post_init__(self) -> None:
-        shares = (self.val_fraction, self.test_fraction)
+        shares = (float(self.val_fraction), float(self.test_fraction))
+        object.__setattr__(self, "val_fraction", shares[0])
+        object.__setattr__(self, "test_fraction", shares[1])
         if min(shares) < 0 or sum(shares) > 1:
             raise ConfigError(
                 f"val_fraction {shares[0]:g} and test_fraction {shares[1]:g}: each at least 0, "

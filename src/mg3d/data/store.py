@@ -6,7 +6,7 @@ depends on when, where or with how many workers it was made.
 
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -56,12 +56,8 @@ class StoreSettings:
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> Self:
         """The inverse of `to_json`."""
-        geometry = {
-            name: tuple(value) if isinstance(value, list) else value
-            for name, value in content["geometry"].items()
-        }
         return cls(
-            geometry=GridConfig(**geometry),
+            geometry=GridConfig(**content["geometry"]),
             clauses=content["clauses"],
             split=SplitConfig(**content["split"]),
             keep_without_report=content["keep_without_report"],
@@ -270,8 +266,3 @@ def to_jsonl(rows: Iterable[dict[str, Any]]) -> bytes:
     """One compact JSON document a line, keys sorted."""
     lines = (json.dumps(row, sort_keys=True, ensure_ascii=False) + "\n" for row in rows)
     return "".join(lines).encode()
-
-
-def patients_of(rows: Sequence[StoreRow]) -> tuple[str, ...]:
-    """Patient ids of rows, in their order."""
-    return tuple(row.patient_id for row in rows)

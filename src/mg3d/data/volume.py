@@ -15,7 +15,7 @@ from mg3d.data.grid import GridConfig, Triple, grid_to_source, plan_axes
 from mg3d.data.hounsfield import AIR_HU
 from mg3d.data.scan_error import ScanError
 
-_LARGEST_SPACING_MM = 100.0
+_SPACING_MM = (0.01, 100.0)
 _FLATTEST = 1e-3
 """Least volume of the parallelepiped of the three unit axis directions; 1 = orthogonal."""
 
@@ -108,9 +108,10 @@ def _check_affine(affine: npt.NDArray[np.float64]) -> None:
             f"spacing {shown} mm has a zero; the header is damaged. Export the image again.",
             "geometry",
         )
-    if (spacing > _LARGEST_SPACING_MM).any():
+    low, high = _SPACING_MM
+    if (spacing < low).any() or (spacing > high).any():
         raise ScanError(
-            f"spacing {shown} mm exceeds {_LARGEST_SPACING_MM:g} mm; the header is damaged or in "
+            f"spacing {shown} mm is outside {low:g} to {high:g} mm; the header is damaged or in "
             "another unit. Export the image again.",
             "geometry",
         )

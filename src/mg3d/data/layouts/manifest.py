@@ -98,7 +98,9 @@ def _records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     except FileNotFoundError:
         raise DataError(f"{path}: there is no such manifest; check the path") from None
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: not readable as UTF-8 text ({type(error).__name__})") from error
+        raise DataError(
+            f"{path}: not readable as UTF-8 text ({type(error).__name__}); save it as UTF-8"
+        ) from error
     if path.suffix.lower() in (".jsonl", ".ndjson"):
         yield from _json_records(path, text)
     elif path.suffix.lower() in (".csv", ".tsv"):
