@@ -59,7 +59,8 @@ def test_metrics_are_grouped_by_objective(run: RunFolder) -> None:
         for axes in figure.axes
         if axes.lines
     }
-    assert labels["plain_alignment"] == ["top1", "top1_blank_image"]
+    assert labels["plain_alignment"] == ["top1", "top1_image_blanked"]
+    assert labels["whole step"] == ["grad_norm"]
     assert metric_curves(_steps([{"total": 1.0}])) is None
 
 

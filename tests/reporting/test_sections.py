@@ -63,7 +63,6 @@ def test_a_protocol_that_was_not_run_leaves_dashes(run: RunFolder) -> None:
 def test_what_is_missing_is_said(
     run: RunFolder, section: Callable[[RunFolder], str], field: str, text: str
 ) -> None:
-    assert text not in section(run)
     assert text in section(replace(run, **{field: None}))
 
 

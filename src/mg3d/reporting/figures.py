@@ -57,6 +57,8 @@ _BASELINE_LOOKS = {
     "prevalence": (COLOURS["muted"], "|", 7.0),
 }
 _MAX_POINTS = 400
+_FEW_POINTS = 12
+"""Up to here each logged value is marked: rare checks would not be seen as a line."""
 _SMOOTHING_SHARE = 25
 """A smoothed curve averages over 1/25 of the run."""
 
@@ -86,7 +88,8 @@ def metric_curves(steps: Sequence[LoggedStep]) -> Figure | None:
     by_objective: dict[str, dict[str, list[tuple[int, float]]]] = {}
     for step in steps:
         for key, value in step.metrics.items():
-            objective, _, metric = key.partition(".")
+            objective, _, metric = key.rpartition(".")
+            objective = objective or "whole step"  # e.g. the norm of the gradient
             by_objective.setdefault(objective, {}).setdefault(metric, []).append((step.step, value))
     if not by_objective:
         return None
@@ -206,7 +209,8 @@ def _draw_curve(
         steps = np.array([steps[part].mean() for part in parts])
         values = np.array([values[part].mean() for part in parts])
     axes.plot(steps, values, color=colour, alpha=0.3, linewidth=0.7)
-    axes.plot(steps, _running_mean(values), color=colour, label=label)
+    marker = "o" if len(steps) <= _FEW_POINTS else ""
+    axes.plot(steps, _running_mean(values), color=colour, label=label, marker=marker, markersize=3)
     axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
 
 

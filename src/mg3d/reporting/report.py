@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from html import escape
 from importlib.resources import files
 from pathlib import Path
+from statistics import median
 from string import Template
 
 from mg3d import __version__
@@ -82,17 +83,9 @@ def _cards(run: RunFolder) -> str:
     if baseline is not None and baseline.macro_auroc is not None:
         cards.append((f"{baseline.macro_auroc.value:.3f}", "macro AUROC of the strongest baseline"))
     last = run.steps[-1]
-    time = "" if last.seconds is None else f" in {duration(last.seconds)}"
+    durations = [step.seconds for step in run.steps if step.seconds is not None]
+    pace = f", a step takes {median(durations):.2f} s" if durations else ""
     planned = "" if last.total_steps is None else f" of {last.total_steps:,} planned"
-    cards.append((f"{last.step:,}", f"optimiser steps{planned}{time}"))
+    cards.append((f"{last.step:,}", f"optimiser steps{planned}{pace}"))
     body = "".join(f'<div class="card"><b>{v}</b><span>{escape(t)}</span></div>' for v, t in cards)
     return f'<div class="cards">{body}</div>'
-
-
-def duration(seconds: float) -> str:
-    """``4 min 12 s``, ``3 h 05 min``: two units are enough to judge a run."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes:02d} min"
-    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"

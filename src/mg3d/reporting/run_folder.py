@@ -39,6 +39,7 @@ class LoggedStep:
     epoch: float | None
     total_steps: int | None
     seconds: float | None
+    """Duration of this step."""
     losses: Mapping[str, float]
     """The key "total" and one key an objective."""
     metrics: Mapping[str, float]
