@@ -4,7 +4,8 @@ Plain arrays, sorted by volume, so that every score is a pure function of them a
 on the order in which studies were encoded. V volumes, E embedding, F findings, P prompts.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Literal, Self
 
 import numpy as np
@@ -82,11 +83,20 @@ class EmbeddedVolumes:
         The other fields are those of the study's first volume by name.
         """
         ordered = self.sorted()
-        _, first, study_of_row = np.unique(
-            np.array(ordered.study_ids), return_index=True, return_inverse=True
-        )
-        total = np.zeros((len(first), self.image.shape[1]))
-        np.add.at(total, study_of_row, ordered.image)
-        studies = ordered.take(first)
-        mean = total / np.linalg.norm(total, axis=1, keepdims=True).clip(1e-12)
-        return type(self)(**{**studies.__dict__, "image": mean})
+        first, mean = mean_by_study(ordered.study_ids, ordered.image)
+        length = np.linalg.norm(mean, axis=1, keepdims=True)
+        return replace(ordered.take(first), image=mean / length.clip(1e-12))
+
+
+def mean_by_study(study_ids: Sequence[str], values: Array) -> tuple[Rows, Array]:
+    """Average rows (V, ...) of the same study.
+
+    Returns:
+        The first row of each study, studies sorted by name, and the means (S, ...).
+    """
+    _, first, study_of_row, count = np.unique(
+        np.array(study_ids), return_index=True, return_inverse=True, return_counts=True
+    )
+    total = np.zeros((len(first), *values.shape[1:]))
+    np.add.at(total, study_of_row, values)
+    return first, total / count.reshape(-1, *[1] * (values.ndim - 1))

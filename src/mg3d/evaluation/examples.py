@@ -1,0 +1,117 @@
+"""Example studies for the report: three planes through the place a prompt points to.
+
+Pictures invite cherry-picking, so the rule is fixed and stored: findings by AUROC, and of a
+finding's true positives the one with the middle score. Arrays are (X, Y, Z) in RAS+ order: x to
+the patient's right, y to the front, z up. Planes are in radiological display: the patient's right
+is on the left of axial and coronal planes, front is up (axial) or left (sagittal), head is up.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.numpy import save
+
+from mg3d.evaluation.bootstrap import Array
+from mg3d.evaluation.metrics import auroc
+from mg3d.evaluation.zero_shot import FindingScores
+from mg3d.files import write_atomic, write_json
+
+RULE = "findings by AUROC; of each one's true positives the study with the middle score"
+WINDOW_HU = (-1000.0, 400.0)
+"""Shown from black to white: lung and soft tissue both stay visible."""
+PLANES = {"axial": 2, "coronal": 1, "sagittal": 0}
+"""Plane -> the axis it cuts."""
+
+
+class Choice(NamedTuple):
+    """A study to show for a finding, as row and column of the scores."""
+
+    row: int
+    finding: int
+
+
+def choose_examples(scores: FindingScores, thresholds: Array, count: int) -> list[Choice]:
+    """Pick at most ``count`` true positives by the stored rule, no study and no finding twice.
+
+    Args:
+        scores: Of the judged studies.
+        thresholds: (F,) operating points; a NaN one is taken as 0 (present above absent).
+        count: Most examples.
+
+    Returns:
+        The best-ranked finding first.
+    """
+    ranked = []
+    for finding in range(len(scores.finding_names)):
+        values, positive, _ = scores.known(finding)
+        if positive.any() and not positive.all():
+            area = auroc(values, positive, np.ones((1, len(values))))[0]
+            ranked.append((-float(area), finding))
+    chosen: list[Choice] = []
+    for _, finding in sorted(ranked):
+        column = scores.scores[:, finding]
+        found = (scores.labels[:, finding] == 1) & (column >= np.nan_to_num(thresholds[finding]))
+        taken = {choice.row for choice in chosen}
+        rows = [row for row in np.flatnonzero(found).tolist() if row not in taken]
+        if rows and len(chosen) < count:
+            rows.sort(key=lambda row: (-column[row], row))
+            chosen.append(Choice(rows[len(rows) // 2], finding))
+    return chosen
+
+
+def planes_through(volume: NDArray[Any], centre: tuple[int, int, int]) -> dict[str, NDArray[Any]]:
+    """The three planes of ``volume`` (X, Y, Z) through ``centre``, in display orientation.
+
+    Rows of a picture run downwards and columns to the right; on all three planes both axes of a
+    RAS+ cut point the other way.
+    """
+    return {
+        plane: np.ascontiguousarray(np.take(volume, centre[axis], axis=axis).T[::-1, ::-1])
+        for plane, axis in PLANES.items()
+    }
+
+
+def write_example(
+    folder: Path,
+    *,
+    image: NDArray[np.float32],
+    similarity: NDArray[np.float32],
+    about: dict[str, Any],
+) -> None:
+    """Write one example: planes as safetensors, what they show as JSON.
+
+    Args:
+        folder: ``evaluation/examples`` of the run.
+        image: (X, Y, Z) in [0, 1], the model's input.
+        similarity: (X, Y, Z) on the same grid.
+        about: What is shown; ``study_id`` names the files.
+    """
+    x, y, z = np.unravel_index(int(np.argmax(similarity)), similarity.shape)
+    centre = (int(x), int(y), int(z))
+    shown = {f"{plane}_image": cut for plane, cut in planes_through(_grey(image), centre).items()}
+    shown |= {
+        f"{plane}_similarity": cut.astype(np.float32)
+        for plane, cut in planes_through(similarity, centre).items()
+    }
+    name = about["study_id"]
+    write_atomic(folder / f"{name}.safetensors", save(shown))
+    planes = {plane: {"axis": "xyz"[axis], "index": centre[axis]} for plane, axis in PLANES.items()}
+    window = {"window_hu": list(WINDOW_HU), "rule": RULE, "voxel": list(centre)}
+    write_json(folder / f"{name}.json", about | {"planes": planes} | window)
+
+
+def _grey(image: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """[0, 1] of HU [-1000, 1000] to 8 bits of the shown window."""
+    low, high = WINDOW_HU
+    hu = image * 2000.0 - 1000.0
+    return np.asarray((np.clip((hu - low) / (high - low), 0, 1) * 255).round(), dtype=np.uint8)
+
+
+def remove_other_examples(folder: Path, kept: Sequence[str]) -> None:
+    """Delete examples of an earlier evaluation, so that a page never mixes two models."""
+    for path in folder.glob("*"):
+        if path.suffix in (".json", ".safetensors") and path.stem not in kept:
+            path.unlink()
