@@ -55,6 +55,7 @@ def write_run(folder: Path, *, num_steps: int = 300) -> Path:
     baselines = [
         _baseline("random_encoder_probe", 0.6, random),
         _baseline("pooled_voxels_linear", 0.77, random),
+        _baseline("trained_encoder_probe", 0.88, random),
     ]
     _write_results(evaluation, "baselines", baselines)
     for index, finding in enumerate(("Pleural effusion", "Cardiomegaly")):

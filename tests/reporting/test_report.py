@@ -18,6 +18,16 @@ from mg3d.reporting.sections import SECTIONS
 VOID = {"meta", "img", "path", "use", "br", "link", "input", "hr"}
 
 
+@pytest.fixture
+def bare_run(tmp_path: Path) -> Path:
+    """A run that was trained and nothing else: quick to draw."""
+    run = tmp_path / "bare"
+    run.mkdir()
+    rows = [{"step": step, "loss": {"total": 2.0}, "total_steps": 300} for step in range(1, 6)]
+    (run / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return run
+
+
 class _Balance(HTMLParser):
     """Fails on a tag that is closed out of order, and collects ids and links."""
 
@@ -69,11 +79,8 @@ def test_the_same_files_give_the_same_bytes(run_folder: Path) -> None:
     assert render(run) == render(run)
 
 
-def test_a_run_that_was_only_trained_gets_a_page(tmp_path: Path) -> None:
-    run = tmp_path / "bare"
-    run.mkdir()
-    (run / "metrics.jsonl").write_text('{"step": 1, "loss": {"total": 2.0}}\n')
-    page = report(ReportConfig(run=run)).read_text(encoding="utf-8")
+def test_a_run_that_was_only_trained_gets_a_page(bare_run: Path) -> None:
+    page = report(ReportConfig(run=bare_run)).read_text(encoding="utf-8")
     assert page.count('class="missing"') >= 7
     assert "not evaluated yet" in page
 
@@ -84,21 +91,21 @@ def test_a_folder_that_is_no_run_is_refused_and_left_alone(tmp_path: Path) -> No
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_full_disk_leaves_the_old_page(run_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (run_folder / "report.html").write_text("old")
+def test_a_full_disk_leaves_the_old_page(bare_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (bare_run / "report.html").write_text("old")
 
     def no_space(stream: object, payload: bytes) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(mg3d.files, "_write_all", no_space)
     with pytest.raises(StorageError, match="no space left"):
-        report(ReportConfig(run=run_folder))
-    assert (run_folder / "report.html").read_text() == "old"
+        report(ReportConfig(run=bare_run))
+    assert (bare_run / "report.html").read_text() == "old"
 
 
-def test_text_from_files_cannot_become_markup(run_folder: Path) -> None:
-    (run_folder / "config.yaml").write_text("note: <script>alert(1)</script> $title ${css}\n")
-    page = render(read_run(run_folder))
+def test_text_from_files_cannot_become_markup(bare_run: Path) -> None:
+    (bare_run / "config.yaml").write_text("note: <script>alert(1)</script> $title ${css}\n")
+    page = render(read_run(bare_run))
     assert "<script" not in page
     assert "&lt;script&gt;alert(1)&lt;/script&gt; $title ${css}" in page
 
@@ -111,11 +118,11 @@ def test_torch_is_not_needed() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_the_pace_of_a_run_is_the_median_step(run_folder: Path) -> None:
-    path = run_folder / "metrics.jsonl"
+def test_the_pace_of_a_run_is_the_median_step(bare_run: Path) -> None:
+    path = bare_run / "metrics.jsonl"
     rows = [json.loads(line) for line in path.read_text().splitlines()]
     for row in rows:
         row["seconds"] = 0.25
     rows[0]["seconds"] = 60.0  # compilation, first reads: not what a step takes
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    assert "optimiser steps of 300 planned, a step takes 0.25 s" in render(read_run(run_folder))
+    assert "optimiser steps of 300 planned, a step takes 0.25 s" in render(read_run(bare_run))

@@ -31,6 +31,7 @@ PROMPT_LABELS = {
 BASELINE_LABELS = {
     "random_encoder_probe": "random encoder + linear probe (uses labels)",
     "pooled_voxels_linear": "linear model on pooled voxels (uses labels)",
+    "trained_encoder_probe": "this encoder + linear probe (uses labels)",
     "prevalence": "prevalence",
 }
 SHORT_LABELS = {
@@ -39,6 +40,7 @@ SHORT_LABELS = {
     "unseen": "never-seen wording",
     "random_encoder_probe": "random encoder",
     "pooled_voxels_linear": "pooled voxels",
+    "trained_encoder_probe": "this encoder, probed",
 }
 DIRECTION_LABELS = {
     "report_to_volume": "report → volume",
@@ -54,6 +56,7 @@ _PROMPT_LOOKS = {
 _BASELINE_LOOKS = {
     "random_encoder_probe": (COLOURS["muted"], "s", 4.6),
     "pooled_voxels_linear": (COLOURS["ink"], "x", 4.6),
+    "trained_encoder_probe": (COLOURS["purple"], "s", 4.6),
     "prevalence": (COLOURS["muted"], "|", 7.0),
 }
 _MAX_POINTS = 400

@@ -57,7 +57,7 @@ def findings(run: RunFolder) -> str:
     figure = finding_dots(results, baselines)
     caption = (
         "Strict protocol: one score a study, intervals from resampling patients. Filled marks saw "
-        "no labels; open grey marks are baselines that were trained with labels."
+        "no labels; open marks and crosses were trained with labels."
     )
     parts = [
         html.paragraph(_scope(run.zero_shot), kind="hint"),

@@ -9,6 +9,7 @@ from mg3d.reporting.results import Baseline, Estimate, RetrievalPoint, ZeroShotR
 from mg3d.reporting.run_folder import RunFolder
 
 CHANCE_AUROC = 0.5
+OWN_PROBE = "trained_encoder_probe"
 HEADLINE_K = 10
 """Recall@10 is the retrieval figure named in a verdict, or the largest k below it."""
 
@@ -75,9 +76,13 @@ def headline_retrieval(run: RunFolder) -> RetrievalPoint | None:
 
 
 def best_baseline(run: RunFolder) -> Baseline | None:
-    """The baseline with the highest macro AUROC."""
+    """The foreign model with the highest macro AUROC; a probe of the own encoder is none."""
     known = [] if run.baselines is None else run.baselines.baselines
-    scored = [(baseline.macro_auroc.value, baseline) for baseline in known if baseline.macro_auroc]
+    scored = [
+        (baseline.macro_auroc.value, baseline)
+        for baseline in known
+        if baseline.macro_auroc and baseline.name != OWN_PROBE
+    ]
     return max(scored, key=lambda pair: pair[0])[1] if scored else None
 
 
