@@ -47,7 +47,7 @@ class SwinConfig:
     qkv_bias: bool = True
     """Whether queries, keys and values have a bias."""
     windows_hu: tuple[tuple[float, float], ...] = ()
-    """HU windows (low, high) within [-1000, 1000], each an input channel; none: the image itself."""
+    """HU windows (low, high) within [-1000, 1000], each an input channel; none: the image."""
 
 
 class Swin3D(nn.Module):
@@ -133,8 +133,9 @@ class PatchEmbed(nn.Module):
         pads = [-size % side for size in image_BCXYZ.shape[2:]]
         if any(pads):
             image_BCXYZ = F.pad(image_BCXYZ, (0, pads[2], 0, pads[1], 0, pads[0]))
-        cubes: Tensor = image_BCXYZ.unflatten(4, (-1, side)).unflatten(3, (-1, side))
-        cubes = cubes.unflatten(2, (-1, side)).permute(0, 2, 4, 6, 1, 3, 5, 7).flatten(4)
+        B, C, X, Y, Z = image_BCXYZ.shape
+        cubes = image_BCXYZ.reshape(B, C, X // side, side, Y // side, side, Z // side, side)
+        cubes = cubes.permute(0, 2, 4, 6, 1, 3, 5, 7).flatten(4)
         tokens = F.linear(cubes, self.proj.weight.flatten(1), self.proj.bias)
         return tokens.to(self.proj.weight.dtype)
 

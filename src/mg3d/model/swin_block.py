@@ -115,7 +115,8 @@ class SwinBlock(nn.Module):
             tokens_per_volume=math.prod(grid),
             keep=torch.is_grad_enabled(),
         )
-        return cast(Tensor, _BoxwiseBlock.apply(x_BXYZC, plan, *self._weights()))
+        result: Tensor = _BoxwiseBlock.apply(x_BXYZC, plan, *self._weights())  # type: ignore[no-untyped-call]
+        return result
 
     def _weights(self) -> BlockWeights:
         return BlockWeights(
@@ -155,7 +156,7 @@ class _Plan(NamedTuple):
         box_bytes = tokens.element_size() * n * max(self.num_heads * n, 4 * channels)
         threads = torch.get_num_threads() if tokens.device.type == "cpu" else 1
         budget = CHUNK_BYTES.get(tokens.device.type, CHUNK_BYTES["cuda"]) * threads
-        return iter(index.split(max(1, budget // box_bytes)))
+        return iter(torch.split(index, max(1, budget // box_bytes)))
 
 
 class _BoxwiseBlock(torch.autograd.Function):
@@ -192,7 +193,7 @@ class _BoxwiseBlock(torch.autograd.Function):
         return result.view_as(x)
 
     @staticmethod
-    @torch.autograd.function.once_differentiable  # type: ignore[untyped-decorator]
+    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, *saved = ctx.saved_tensors
         count = len(BlockWeights._fields)
@@ -285,7 +286,8 @@ def _finish(tokens_WnC: Tensor, mixed_WnC: Tensor, weights: BlockWeights) -> Ten
 
 
 def _split_heads(mixed_WnC: Tensor, num_heads: int) -> Tensor:
-    return mixed_WnC.unflatten(-1, (num_heads, -1)).transpose(1, 2)
+    W, n, _ = mixed_WnC.shape
+    return mixed_WnC.view(W, n, num_heads, -1).transpose(1, 2)
 
 
 def _merge_heads(attended_WHnd: Tensor) -> Tensor:

@@ -36,7 +36,7 @@ def box_bias(table: Tensor, group: BoxGroup, window: Triple) -> Tensor:
     # gather along the last axis: its backward is a vectorised scatter, unlike that of table[rows]
     bias = table.t().gather(1, rows.reshape(1, -1).expand(num_heads, -1))
     bias = bias.view(num_heads, *rows.shape)
-    real, padded = bias.split([len(group.position), len(group.pad_position)], dim=2)
+    real, padded = bias[:, :, : len(group.position)], bias[:, :, len(group.position) :]
     if padded.shape[2]:
         real = torch.cat([real, padded.logsumexp(dim=2, keepdim=True)], dim=2)
     return real * LOG2_E
