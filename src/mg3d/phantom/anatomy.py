@@ -20,6 +20,9 @@ RIB_DEPTH_MM = 8.0
 APEX_START_MM = 15.0
 """Height from which the chest narrows towards the apices."""
 
+DEPENDENT_MM = 48.0
+"""Depth of the back of the chest in which no lesion is centred."""
+
 LOBES = (
     "right upper lobe",
     "right middle lobe",
@@ -153,6 +156,11 @@ class Anatomy:
         above = (z - self.dome_height(x, y)) * np.float32(0.8)  # the dome is seldom met head-on
         return np.asarray(np.minimum(np.minimum(self.wall_depth(x, y, z), between), above))
 
+    def fluid_level(self, depth: float, z: Field) -> Field:
+        """Where fluid that is ``depth`` mm deep at the diaphragm reaches to: y (mm) at each z."""
+        height = (z - self.dome_right) / (self.apex - self.dome_right)
+        return np.asarray(-self.chest[1] + depth * (1 - 0.85 * np.clip(height, -0.6, 1)))
+
     def lobe_distance(self, x: Field, y: Field, z: Field, lobe: str) -> Field:
         """Signed distance (mm) to the part of the chest on ``lobe``'s side of the fissures."""
         oblique = (z / self.stature + 0.9 * y + 12) * np.float32(0.74)  # > 0 above the fissure
@@ -244,7 +252,11 @@ def sample_lung(
     low: Point = (-1, -1, -1),
     high: Point = (1, 1, 1),
 ) -> tuple[Point, ...]:
-    """Draw points at least ``margin`` mm inside the lungs and clear of any heart, large or small.
+    """Draw points at least ``margin`` mm inside the lungs, where other findings do not hide them.
+
+    The points keep clear of the largest heart and of the back of the chest, where a pleural
+    effusion would lie, whether the study has them or not: a place that depended on another
+    finding would give that finding away.
 
     Args:
         anatomy: Whose lungs.
@@ -264,6 +276,7 @@ def sample_lung(
         x, y, z = candidates.T.astype(np.float32)
         reach = margin * 0.85**attempt  # a narrow lobe may have no point that deep
         good = (anatomy.lung_depth(x, y, z) > reach) & (keep_off.distance(x, y, z) > min(reach, 8))
+        good &= y > anatomy.fluid_level(DEPENDENT_MM * 0.85**attempt, z)
         if lobe is not None:
             good &= anatomy.lobe_distance(x, y, z, lobe) < -0.5 * reach
         found.extend(candidates[good])

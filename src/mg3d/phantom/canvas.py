@@ -168,3 +168,28 @@ def segment_distance(x: Field, y: Field, z: Field, start: Point, stop: Point) ->
     gap = gap + (v - along * direction[1]) ** 2
     gap = gap + (w - along * direction[2]) ** 2
     return np.asarray(np.sqrt(gap))
+
+
+def waves(
+    axes: tuple[Field, Field, Field], source: np.random.Generator, count: int, period: float
+) -> Field:
+    """A smooth random field: ``count`` plane waves in random directions.
+
+    Args:
+        axes: Coordinates in mm, broadcastable.
+        source: Generator; consumed.
+        count: Number of waves; the values lie in [-count, count], their deviation is
+            ``sqrt(count / 2)``.
+        period: Mean wavelength in mm; each wave's own is within 20 % of it.
+    """
+    x, y, z = axes
+    total = np.zeros(np.broadcast_shapes(x.shape, y.shape, z.shape), np.float32)
+    for _ in range(count):
+        direction = source.standard_normal(3)
+        direction *= 2 * np.pi / (np.linalg.norm(direction) * period * source.uniform(0.8, 1.2))
+        a, b, c = direction.astype(np.float32)
+        # sine of a sum from sines of thin arrays: no sine of the full grid
+        plane = a * x + b * y + np.float32(source.uniform(0, 2 * np.pi))
+        total += np.sin(plane) * np.cos(c * z)
+        total += np.cos(plane) * np.sin(c * z)
+    return total

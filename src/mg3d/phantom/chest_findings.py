@@ -220,8 +220,7 @@ def paint_pleural_effusion(canvas: Canvas, anatomy: Anatomy, lesion: Lesion, lab
     (depth,) = lesion.sizes
     box = canvas.everywhere
     x, y, z = canvas.axes(box)
-    height = np.clip((z - anatomy.dome_right) / (anatomy.apex - anatomy.dome_right), -0.6, 1)
-    level = -anatomy.chest[1] + depth * (1 - 0.85 * height)
+    level = anatomy.fluid_level(depth, z)
     ripple = 3 * np.sin(x / 23 + rng(lesion.seed, "level").uniform(0, 6))
     fluid = np.asarray(y - level - ripple, np.float32)
     if lesion.side != "bilateral":

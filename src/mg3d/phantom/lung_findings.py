@@ -9,7 +9,7 @@ from itertools import pairwise
 import numpy as np
 
 from mg3d.phantom.anatomy import LOBES, Anatomy, sample_lung
-from mg3d.phantom.canvas import Canvas, Field, Point, segment_distance
+from mg3d.phantom.canvas import Canvas, Field, Point, segment_distance, waves
 from mg3d.phantom.lesion import Draw, Lesion, severity
 from mg3d.randomness import rng
 
@@ -26,13 +26,14 @@ def draw_emphysema(draw: Draw) -> Lesion:
         place="upper lobes",
         kind=draw.pick("centrilobular", "paraseptal", "bullous"),
         severity=severity(max(sizes), 14, 34),
+        seed=draw.seed(),
     )
 
 
 def paint_emphysema(canvas: Canvas, anatomy: Anatomy, lesion: Lesion, label: int) -> None:
     """Paint the pockets at nearly the density of air."""
     for center, radius in zip(lesion.centers, lesion.sizes, strict=True):
-        box, distance = _ball(canvas, center, radius)
+        box, distance = _cloud(canvas, center, radius, lesion.seed)
         canvas.paint(box, canvas.inside(distance) * canvas.lung_room(box), -985, label=label)
 
 
@@ -110,13 +111,14 @@ def draw_opacity(draw: Draw) -> Lesion:
         size_mm=round(2 * max(sizes)),
         strength=draw.strength(),
         severity=severity(max(sizes), 18, 44),
+        seed=draw.seed(),
     )
 
 
 def paint_opacity(canvas: Canvas, anatomy: Anatomy, lesion: Lesion, label: int) -> None:
     """Raise the density smoothly towards -560 HU; what is denser already stays."""
     for center, radius in zip(lesion.centers, lesion.sizes, strict=True):
-        box, distance = _ball(canvas, center, radius, edge=8)
+        box, distance = _cloud(canvas, center, radius, lesion.seed, edge=8)
         share = canvas.inside(distance, softness=16) * canvas.lung_room(box) * lesion.strength
         target = np.maximum(canvas.hu[box], -560)
         canvas.paint(box, np.asarray(share, np.float32), target, label=label)
@@ -162,30 +164,26 @@ def paint_fibrotic_sequela(canvas: Canvas, anatomy: Anatomy, lesion: Lesion, lab
 
 
 def draw_mosaic_attenuation(draw: Draw) -> Lesion:
-    """Sharp patches of denser lung all over both lungs."""
+    """Sharp patches of denser lung all over both lungs; the size is a level, not a length."""
+    extent = draw.size(-0.9, 0.6)
     return Lesion(
+        sizes=(extent,),
         side="bilateral",
         place="both lungs",
         strength=draw.strength(),
-        severity=draw.pick("mild", "moderate", "severe"),
+        severity=severity(extent, -0.9, 0.6),
         seed=draw.seed(),
     )
 
 
 def paint_mosaic_attenuation(canvas: Canvas, anatomy: Anatomy, lesion: Lesion, label: int) -> None:
-    """Add up to 150 HU inside patches of a random pattern with a period of about 55 mm."""
-    source = rng(lesion.seed, "patches")
-    x, y, z = canvas.axes(canvas.everywhere)
-    pattern = np.zeros(canvas.hu.shape, np.float32)
-    for _ in range(4):
-        wave = source.standard_normal(3)
-        a, b, c = (wave / np.linalg.norm(wave) * 2 * np.pi / source.uniform(44, 66)).astype(
-            np.float32
-        )
-        # sin(ax + by + cz + phase) from the sines of sums of thin arrays: no full-size sine
-        plane = a * x + b * y + np.float32(source.uniform(0, 2 * np.pi))
-        pattern += np.sin(plane) * np.cos(c * z) + np.cos(plane) * np.sin(c * z)
-    patches = np.clip(pattern * 4 + 0.5, 0, 1) * canvas.lung_room(canvas.everywhere)
+    """Add up to 150 HU where a random pattern with a period of about 55 mm is high."""
+    axes = canvas.axes(canvas.everywhere)
+    pattern = waves(axes, rng(lesion.seed, "patches"), 4, 55)
+    (extent,) = lesion.sizes
+    patches = np.clip((pattern + np.float32(extent)) * 4 + 0.5, 0, 1) * canvas.lung_room(
+        canvas.everywhere
+    )
     air = canvas.hu < -600  # vessels and walls keep their density
     patches *= air
     target = canvas.hu + np.float32(150 * lesion.strength)
@@ -235,7 +233,7 @@ def draw_consolidation(draw: Draw) -> Lesion:
 def paint_consolidation(canvas: Canvas, anatomy: Anatomy, lesion: Lesion, label: int) -> None:
     """Fill the lobe around the centre up to its fissure and leave bronchi open in it."""
     (center,), (radius,) = lesion.centers, lesion.sizes
-    box, distance = _ball(canvas, center, radius)
+    box, distance = _cloud(canvas, center, radius, lesion.seed)
     axes = canvas.axes(box)
     distance = np.maximum(distance, anatomy.lobe_distance(*axes, lesion.place))
     source = rng(lesion.seed, "bronchogram")
@@ -292,13 +290,14 @@ def draw_septal_thickening(draw: Draw) -> Lesion:
 def paint_septal_thickening(canvas: Canvas, anatomy: Anatomy, lesion: Lesion, label: int) -> None:
     """Paint planes 22 mm apart in three directions, within 32 mm of the chest wall."""
     (thickness,) = lesion.sizes
-    x, y, z = canvas.axes(canvas.everywhere)
-    turn = rng(lesion.seed, "net")
+    x, y, z = axes = canvas.axes(canvas.everywhere)
+    source = rng(lesion.seed, "net")
+    bend = waves(axes, source, 2, 70) * np.float32(3)  # straight planes look like a cage
     net = np.full(canvas.hu.shape, np.inf, np.float32)
-    frame, _ = np.linalg.qr(turn.standard_normal((3, 3)))
+    frame, _ = np.linalg.qr(source.standard_normal((3, 3)))
     for direction in frame.astype(np.float32):
-        across = direction[0] * x + direction[1] * y + direction[2] * z
-        phase = across / np.float32(22) + np.float32(turn.random())
+        across = direction[0] * x + direction[1] * y + direction[2] * z + bend
+        phase = across / np.float32(22) + np.float32(source.random())
         np.minimum(net, np.abs(phase - np.round(phase)) * np.float32(22), out=net)
     depth = anatomy.wall_depth(x, y, z)
     outer = np.clip((36 - depth) / 8, 0, 1) * canvas.lung_room(canvas.everywhere)
@@ -312,6 +311,16 @@ def _ball(
     """The box around a ball and the signed distance to its surface in it."""
     box = canvas.around(center, radius + edge)
     return box, segment_distance(*canvas.axes(box), center, center) - np.float32(radius)
+
+
+def _cloud(
+    canvas: Canvas, center: Point, radius: float, seed: int, edge: float = 0.0
+) -> tuple[tuple[slice, slice, slice], Field]:
+    """Like `_ball`, with a surface that bulges by up to a quarter of the radius."""
+    bulge = radius / 8
+    box, distance = _ball(canvas, center, radius, edge + 2 * bulge)
+    source = rng(seed, "surface")
+    return box, distance + waves(canvas.axes(box), source, 2, 1.3 * radius) * np.float32(bulge)
 
 
 def _hull(canvas: Canvas, start: Point, stop: Point, reach: float) -> tuple[slice, slice, slice]:

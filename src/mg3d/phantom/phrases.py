@@ -270,7 +270,7 @@ PHRASES: tuple[Phrasing, ...] = (
             "{side} pleural effusion.",
             "{severity} {side} pleural effusion.",
             "{side} pleural effusion with a depth of {size} mm.",
-            "{side} fluid in the pleural space, {size} mm deep.",
+            "Fluid in the pleural space {on_side}, {size} mm deep.",
         ),
         absent=(
             "No pleural effusion.",
@@ -419,3 +419,11 @@ DEVICES: dict[str, str] = {
     "wires": "sternal wires after surgery",
 }
 """What the kinds of medical material are called."""
+
+ON_SIDE: dict[str, str] = {
+    "right": "on the right",
+    "left": "on the left",
+    "bilateral": "on both sides",
+    "": "",
+}
+"""How a side is said after a noun."""

@@ -11,7 +11,15 @@ from typing import Literal
 import numpy as np
 
 from mg3d.phantom.lesion import Lesion
-from mg3d.phantom.phrases import COVERING, DEVICES, NEUTRAL, NO_ABNORMALITY, PHRASES, Phrasing
+from mg3d.phantom.phrases import (
+    COVERING,
+    DEVICES,
+    NEUTRAL,
+    NO_ABNORMALITY,
+    ON_SIDE,
+    PHRASES,
+    Phrasing,
+)
 from mg3d.randomness import rng
 
 NEGATED = {"terse": 0.3, "usual": 0.6, "detailed": 0.9}
@@ -138,6 +146,7 @@ def _words(lesion: Lesion) -> dict[str, str]:
     number = {1: "a", 2: "two", 3: "three", 4: "four"}.get(count, "several")
     return {
         "side": lesion.side,
+        "on_side": ON_SIDE[lesion.side],
         "place": lesion.place,
         "kind": lesion.kind,
         "size": str(lesion.size_mm),

@@ -117,20 +117,17 @@ def plan_study(settings: PhantomConfig, split: Split, index: int, visit: int = 1
 
 def paint(plan: StudyPlan) -> Canvas:
     """Paint the body and its lesions, free of noise, in patient order."""
-    heart = plan.anatomy.heart
-    if CARDIOMEGALY in plan.lesions:
-        heart = heart.enlarged(plan.lesions[CARDIOMEGALY].sizes[0])
     canvas = blank_canvas(plan.scan)
+    lesions = dict(plan.lesions)
+    heart = plan.anatomy.heart
+    enlarged = lesions.pop(CARDIOMEGALY, None)
+    if enlarged is not None:
+        heart = heart.enlarged(enlarged.sizes[0])
     paint_thorax(canvas, plan.anatomy, heart, plan.scan.enhancement_hu, plan.vessels_per_lung)
-    if CARDIOMEGALY in plan.lesions:
-        _paint_one(canvas, plan, CARDIOMEGALY)
-    others = {k: lesion for k, lesion in plan.lesions.items() if k != CARDIOMEGALY}
-    paint_lesions(canvas, replace(plan.anatomy, heart=heart), others)
+    if enlarged is not None:  # labelled against the healthy heart, the others lie on the real one
+        paint_lesions(canvas, plan.anatomy, {CARDIOMEGALY: enlarged})
+    paint_lesions(canvas, replace(plan.anatomy, heart=heart), lesions)
     return canvas
-
-
-def _paint_one(canvas: Canvas, plan: StudyPlan, k: int) -> None:
-    paint_lesions(canvas, plan.anatomy, {k: plan.lesions[k]})
 
 
 def render(plan: StudyPlan) -> Rendering:

@@ -236,15 +236,16 @@ def vessel_tree(anatomy: Anatomy, ends: int) -> list[tuple[Point, Point, float]]
         targets = np.array(sample_lung(anatomy, source, ends, margin=7, low=low, high=high))
         hilum = np.array(anatomy.place(side * 38, -6, 14))
         order = np.argsort(np.linalg.norm(targets - hilum, axis=1))
-        joints: list[NDArray[np.float64]] = [hilum]
-        radii = [5.0]
-        for target in targets[order]:
-            nearest = int(np.argmin([np.linalg.norm(target - joint) for joint in joints]))
-            radius = max(radii[nearest] * 0.78, 1.2)
+        joints = np.concatenate([[hilum], np.zeros((2 * ends, 3))])
+        radii = np.full(2 * ends + 1, 5.0)
+        for number, target in enumerate(targets[order]):
+            known = 2 * number + 1
+            nearest = int(np.argmin(np.linalg.norm(joints[:known] - target, axis=1)))
+            radius = max(float(radii[nearest]) * 0.8, 1.2)
             segments.append((_point(joints[nearest]), _point(target), radius))
-            middle = (joints[nearest] + target) / 2
-            joints += [middle, target]
-            radii += [radius, radius]
+            joints[known] = (joints[nearest] + target) / 2
+            joints[known + 1] = target
+            radii[known : known + 2] = radius
     return segments
 
 
