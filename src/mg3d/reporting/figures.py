@@ -81,7 +81,6 @@ def loss_curves(steps: Sequence[LoggedStep]) -> Figure:
             axes = panels[index]
             _draw_curve(axes, points, colour=COLOURS[colours[index % len(colours)]])
             axes.set_title(name)
-            axes.set_ylim(bottom=min(0.0, *(value for _, value in points)))
             axes.margins(x=0.01)
     return figure
 

@@ -120,7 +120,9 @@ def protocols(run: RunFolder) -> str:
         html.paragraph(
             "Strict is how this project measures: a study is scored once, thresholds never see "
             "test labels, intervals resample patients. Legacy repeats the habits of published "
-            "tables, so that numbers can be set beside them; it tends to flatter."
+            "tables, so that numbers can be set beside them; it tends to flatter. F1 is that of "
+            "the present class with a threshold from validation (strict), or weighted over both "
+            "classes with a threshold picked on the test labels (legacy)."
         )
     ]
     if run.zero_shot is None and run.retrieval is None:
@@ -161,7 +163,8 @@ def provenance(run: RunFolder) -> str:
         parts += ["<h3>Training data and code</h3>", html.facts(run.provenance)]
     heads = {name: evaluation.head for name, evaluation in _evaluations(run).items()}
     if heads:
-        parts += ["<h3>Evaluation</h3>", html.facts({n: vars(head) for n, head in heads.items()})]
+        parts.append("<h3>Evaluation</h3>")
+        parts += [html.facts({"files": tasks, **vars(head)}) for head, tasks in _by_head(heads)]
         parts += [html.paragraph(text, kind="missing") for text in _disagreements(heads)]
     if run.environment is None:
         parts.append(
@@ -266,6 +269,14 @@ def _example_caption(example: ExampleStudy) -> str:
 def _evaluations(run: RunFolder) -> dict[str, Evaluation]:
     parts = {"zero_shot": run.zero_shot, "retrieval": run.retrieval, "baselines": run.baselines}
     return {name: part for name, part in parts.items() if part is not None}
+
+
+def _by_head(heads: Mapping[str, EvaluationHead]) -> list[tuple[EvaluationHead, list[str]]]:
+    """Each different head with the files that carry it; normally there is one."""
+    files: dict[EvaluationHead, list[str]] = {}
+    for name, head in heads.items():
+        files.setdefault(head, []).append(f"{name}.json")
+    return list(files.items())
 
 
 def _disagreements(heads: Mapping[str, EvaluationHead]) -> list[str]:
