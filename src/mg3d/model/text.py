@@ -6,6 +6,7 @@ clauses. Axes: B batch, L report tokens, S clauses, H hidden size, R distinct cl
 batch, T tokens of the longest clause.
 """
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -16,6 +17,8 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, BertConfig, BertModel
 
 from mg3d.errors import ConfigError
+
+NUM_LENGTH_GROUPS = 4  # clauses are encoded in this many groups of similar length
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +95,15 @@ class TextEncoder(nn.Module):
         return int(self.token_embedding.num_embeddings)
 
     @property
+    def max_tokens(self) -> int | float:
+        """Longest text in tokens, infinite for an encoder without a table of positions."""
+        table = getattr(getattr(self.backbone, "embeddings", None), "position_embeddings", None)
+        if not isinstance(table, nn.Embedding):
+            return math.inf
+        # RoBERTa and its kin count positions from behind their padding id.
+        return table.num_embeddings - (0 if table.padding_idx is None else table.padding_idx + 1)
+
+    @property
     def token_embedding(self) -> nn.Embedding:
         """The table of input embeddings, (vocabulary, features)."""
         table = self.backbone.get_input_embeddings()
@@ -134,11 +146,11 @@ class TextEncoder(nn.Module):
 
     def _encode_rows(self, ids_RT: Tensor, mask_RT: Tensor) -> Tensor:
         """Features (R, T, H) of rows that know nothing of each other."""
-        longest = getattr(self.backbone.config, "max_position_embeddings", None)
-        if longest is not None and ids_RT.shape[1] > longest:
+        if ids_RT.shape[1] > self.max_tokens:
             raise ConfigError(
                 f"a text of {ids_RT.shape[1]} tokens does not fit the text encoder, which reads at "
-                f"most {longest}; lower the tokenizer's max_tokens or raise text.max_positions."
+                f"most {self.max_tokens}; lower the tokenizer's max_tokens, or choose an encoder "
+                "with more positions (text.max_positions of the embedded BERT)."
             )
         # A row without any token would attend to nothing and give NaN: let it see its padding.
         attended_RT = mask_RT | ~mask_RT.any(dim=1, keepdim=True)
@@ -159,7 +171,7 @@ class TextEncoder(nn.Module):
         rows_M, positions_M, num_rows = _clause_rows(clause_ids_BL, inside_BL)
         starts = self.config.start_id is not None
         lengths_R = torch.bincount(rows_M, minlength=num_rows) + int(starts)
-        num_positions = int(lengths_R.max()) + int(self.config.end_id is not None)
+        num_positions = max(1, int(lengths_R.max()) + int(self.config.end_id is not None))
         rows_RT = ids_BL.new_full((num_rows, num_positions), self._pad_id)
         rows_RT[rows_M, positions_M + int(starts)] = ids_BL[inside_BL]
         if self.config.start_id is not None:
@@ -170,11 +182,27 @@ class TextEncoder(nn.Module):
         # Reports repeat themselves ("no pleural effusion."): the same clause is encoded once.
         keyed_RK = torch.cat([lengths_R[:, None], rows_RT], dim=1)
         keyed_UK, unique_R = torch.unique(keyed_RK, dim=0, return_inverse=True)
-        steps_T = torch.arange(num_positions, device=ids_BL.device)
-        hidden_UTH = self._encode_rows(keyed_UK[:, 1:], steps_T < keyed_UK[:, :1])
+        hidden_UTH = self._encode_sorted(keyed_UK[:, 1:], keyed_UK[:, 0])
         hidden_BLH = hidden_UTH.new_zeros((*ids_BL.shape, self.hidden_size))
         hidden_BLH[inside_BL] = hidden_UTH[unique_R[rows_M], positions_M + int(starts)]
         return hidden_BLH, inside_BL
+
+    def _encode_sorted(self, rows_UT: Tensor, lengths_U: Tensor) -> Tensor:
+        """Features (U, T, H) of rows that lie in order of length: a few at a time, less padding.
+
+        One clause of 28 tokens among 400 of about 10 made all of this 1.8 times as slow.
+        """
+        size = math.ceil(len(rows_UT) / NUM_LENGTH_GROUPS)
+        ends = torch.arange(size, len(rows_UT) + size, size, device=rows_UT.device) - 1
+        longest = lengths_U[ends.clamp(max=len(rows_UT) - 1)].clamp(min=1).tolist()
+        features = []
+        for rows_uT, lengths_u, length in zip(
+            torch.split(rows_UT, size), torch.split(lengths_U, size), longest, strict=True
+        ):
+            inside_uT = torch.arange(length, device=rows_uT.device) < lengths_u[:, None]
+            hidden_uTH = self._encode_rows(rows_uT[:, :length], inside_uT)
+            features.append(F.pad(hidden_uTH, (0, 0, 0, rows_UT.shape[1] - length)))
+        return torch.cat(features)
 
     @property
     def _pad_id(self) -> int:
