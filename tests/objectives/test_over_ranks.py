@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from mg3d.objectives.registry import OBJECTIVES
 
-TOLERANCE = 1e-9  # relative to the largest gradient; measured: 5.6e-16
+TOLERANCE = 1e-9  # relative to the largest value; measured: losses 3.9e-16, gradients 3.2e-16
 
 pytestmark = pytest.mark.distributed
 
@@ -47,7 +47,7 @@ def test_many_processes_equal_one(name, split, ranks):
         measured = {key: together[key] for key in expected}
         for key, value in expected.items():
             assert measured[key].shape == value.shape, key
-        tolerance = 1e-6 if kind == "metric." else TOLERANCE  # shares of counts are float32
+        tolerance = 1e-6 if kind == "metric." else TOLERANCE  # shares of counts are float32: 8.1e-8
         assert relative_error(measured, expected) <= tolerance, (kind, measured, expected)
 
 
