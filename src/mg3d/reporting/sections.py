@@ -137,9 +137,9 @@ def examples(run: RunFolder) -> str:
     if not run.examples:
         return html.missing("There are no example studies in this run.", EVALUATE)
     note = html.paragraph(
-        "Upper row: the CT. Lower row: where the image features are most similar to the prompt. "
-        "The map shows what the embedding responds to; it is not a segmentation. The patient's "
-        "right is on the left, as in radiology."
+        "Upper row: the CT. Lower row: how much each place adds to the similarity of the volume "
+        "and the prompt. The map shows what the embedding responds to; it is not a segmentation. "
+        "The patient's right is on the left, as in radiology."
     )
     pictures = [
         html.picture(

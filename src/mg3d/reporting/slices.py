@@ -36,7 +36,7 @@ def example_figure(example: ExampleStudy) -> Figure:
             _draw_overlay(grid[1][column], example, plane, low, high)
         scale = ScalarMappable(Normalize(low, high), _overlay_colours())
         bar = figure.colorbar(scale, ax=grid.ravel().tolist(), shrink=0.6, pad=0.02, aspect=22)
-        bar.set_label("similarity", color=FOREGROUND)
+        bar.set_label("contribution to similarity", color=FOREGROUND)
         bar.ax.tick_params(colors=FOREGROUND)
         bar.outline.set_visible(False)
     return figure
