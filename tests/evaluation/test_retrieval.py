@@ -11,6 +11,7 @@ from mg3d.errors import DataError
 from mg3d.evaluation import retrieval
 from mg3d.evaluation.bootstrap import Resampling
 from mg3d.evaluation.protocol import LEGACY, STRICT
+from mg3d.randomness import rng
 
 RESAMPLING = Resampling(repeats=200, permutations=300, seed=0)
 
@@ -121,8 +122,6 @@ def test_permuted_recall_is_the_recall_of_a_shuffled_gallery() -> None:
     correct[:, 2] = True
     settings = Resampling(permutations=20, seed=3)
     recall = retrieval.permuted_recall(similarity, correct, [1, 3], settings)
-    from mg3d.randomness import rng
-
     draws = rng(3, "retrieval_chance")
     for row in recall:
         order = draws.permutation(9)

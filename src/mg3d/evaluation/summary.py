@@ -1,82 +1,103 @@
-"""The tables that `mg3d evaluate` prints: both protocols side by side, chance beside scores."""
+"""The tables that `mg3d evaluate` prints: protocols side by side, chance beside every score.
+
+Laid out for 80 columns; everything else is in the result files.
+"""
 
 from collections.abc import Mapping
 from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
 NOTICE = "Research use only, not a medical device: nothing here is for the care of a patient."
-SHOWN_CUTOFFS = ("1", "5", "10")
-DIRECTIONS = {
-    "report_to_volume": ("report -> volume", "recall", "R"),
-    "volume_to_report": ("volume -> report", "recall", "R"),
-    "volume_to_volume": ("volume -> volume", "jaccard", "Jaccard"),
-}
 BASELINES = {
-    "random_encoder_probe": "random encoder + labels (linear probe)",
-    "pooled_voxels_linear": "mean voxels + labels (linear probe)",
-    "prevalence": "prevalence of the training split",
-    "trained_encoder_probe": "this encoder + labels (linear probe)",
+    "random_encoder_probe": "labels, random encoder",
+    "pooled_voxels_linear": "labels, mean voxels",
+    "trained_encoder_probe": "labels, this encoder",
+    "prevalence": "prevalence",
 }
+DIRECTIONS = {
+    "report_to_volume": ("report -> volume", "recall"),
+    "volume_to_report": ("volume -> report", "recall"),
+    "volume_to_volume": ("volumes alike", "jaccard"),
+}
+SHOWN_CUTOFFS = ("1", "5", "10")
+Document = Mapping[str, Any]
 
 
-def print_summary(documents: Mapping[str, Mapping[str, Any]], console: Console) -> None:
+def print_summary(documents: Mapping[str, Document], console: Console) -> None:
     """Print what was measured and end with the research-use notice.
 
     Args:
-        documents: Result files by task: zero_shot, retrieval, baselines; any may be absent.
+        documents: Result files by task, at least one of zero_shot, retrieval, baselines.
         console: Where to; not the progress console, since this is the command's answer.
     """
-    if "zero_shot" in documents or "baselines" in documents:
+    if documents.keys() & {"zero_shot", "baselines"}:
         console.print(_findings_table(documents))
     if "retrieval" in documents:
         console.print(_retrieval_table(documents["retrieval"]))
-    for document in documents.values():
-        console.print(
-            f"{document['num_patients']} patients, {document['num_studies']} studies of the split "
-            f"'{document['split']}'; [low high] is the 95 % bootstrap interval over patients."
-        )
-        break
-    console.print(NOTICE)
+    first = next(iter(documents.values()))
+    console.print(
+        f"{first['num_patients']} patients, {first['num_studies']} studies, split "
+        f"'{first['split']}'; \\[95 % interval over patients], (chance).",
+        soft_wrap=True,
+    )
+    console.print(NOTICE, soft_wrap=True)
 
 
-def _findings_table(documents: Mapping[str, Mapping[str, Any]]) -> Table:
-    table = Table(title="Findings, macro means")
-    for heading in ("protocol", "prompts or baseline", "AUROC", "AUPRC", "F1"):
-        table.add_column(heading)
+def _table(title: str, *headings: str) -> Table:
+    table = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), title_justify="left")
+    for heading in headings:
+        table.add_column(heading, no_wrap=True)
+    return table
+
+
+def _findings_table(documents: Mapping[str, Document]) -> Table:
+    table = _table(
+        "Findings (macro means)", "scored by", "strict AUROC", "legacy", "strict F1", "legacy"
+    )
+    by_wording: dict[str, dict[str, Document]] = {}
     for result in documents.get("zero_shot", {}).get("results", []):
-        scores = [_estimate(result[f"macro_{name}"]) for name in ("auroc", "auprc", "f1")]
-        table.add_row(result["protocol"], f"zero-shot, {result['prompts']}", *scores)
+        by_wording.setdefault(result["prompts"], {})[result["protocol"]] = result
+    for wording, result in by_wording.items():
+        strict, legacy = result["strict"], result["legacy"]
+        table.add_row(
+            f"prompts, {wording}",
+            _with_interval(strict["macro_auroc"]),
+            _value(legacy["macro_auroc"]),
+            _with_interval(strict["macro_f1"]),
+            _value(legacy["macro_f1"]),
+        )
     table.add_section()
     for result in documents.get("baselines", {}).get("results", []):
-        name = BASELINES[result["name"]]
-        table.add_row("strict", name, _estimate(result["macro_auroc"]), "", "")
+        table.add_row(BASELINES[result["name"]], _with_interval(result["macro_auroc"]))
     return table
 
 
-def _retrieval_table(document: Mapping[str, Any]) -> Table:
-    table = Table(title="Retrieval, (chance) from shuffles")
-    for heading in ("protocol", "direction", "gallery"):
-        table.add_column(heading)
-    for k in SHOWN_CUTOFFS:
-        table.add_column(f"@{k}")
+def _retrieval_table(document: Document) -> Table:
+    cutoffs = [f"@{k}" for k in SHOWN_CUTOFFS]
+    table = _table(
+        "Retrieval in % (Recall@k; label Jaccard@k)", "protocol", "query -> gallery of", *cutoffs
+    )
     for result in document["results"]:
-        name, measure, short = DIRECTIONS[result["direction"]]
+        name, measure = DIRECTIONS[result["direction"]]
         scores = result[measure]
         cells = [_beside_chance(scores[k]) if k in scores else "-" for k in SHOWN_CUTOFFS]
-        table.add_row(result["protocol"], f"{name}, {short}@k", str(result["gallery_size"]), *cells)
+        table.add_row(result["protocol"], f"{name}, {result['gallery_size']}", *cells)
     return table
 
 
-def _estimate(estimate: Mapping[str, Any] | None) -> str:
-    if estimate is None:
-        return "not computed"
-    if estimate["low"] is None:
-        return f"{estimate['value']:.3f}"
+def _value(estimate: Document | None) -> str:
+    return "-" if estimate is None else f"{estimate['value']:.3f}"
+
+
+def _with_interval(estimate: Document | None) -> str:
+    if estimate is None or estimate["low"] is None:
+        return _value(estimate)
     # the backslash keeps rich from reading the bracket as a style
-    return f"{estimate['value']:.3f} \\[{estimate['low']:.3f} {estimate['high']:.3f}]"
+    return f"{_value(estimate)} \\[{estimate['low']:.2f} {estimate['high']:.2f}]"
 
 
-def _beside_chance(score: Mapping[str, Any]) -> str:
-    return f"{_estimate(score)} ({score['chance']:.3f})"
+def _beside_chance(score: Document) -> str:
+    return f"{100 * score['value']:.1f} ({100 * score['chance']:.1f})"

@@ -1,0 +1,77 @@
+import json
+from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import load_file
+
+from mg3d.evaluation import examples
+from mg3d.evaluation.zero_shot import FindingScores
+
+
+def test_the_rule_takes_the_middle_true_positive_of_the_best_findings() -> None:
+    labels = np.array([[1, 1], [1, 0], [1, 1], [1, 0], [0, 1], [0, 0]], dtype=float)
+    column = np.array([0.9, 0.8, 0.7, 0.1, -0.5, -0.6])  # 0.1 lies below the first threshold
+    scores = FindingScores(
+        patient_ids=tuple("abcdef"),
+        scores=np.stack([column, column], axis=1),
+        labels=labels,
+        finding_names=("first", "second"),
+    )
+    thresholds = np.array([0.5, np.nan])
+    chosen = examples.choose_examples(scores, thresholds, 5)
+    # finding 0 has AUROC 1: true positives 0, 1, 2 -> 1; finding 1: rows 0, 2 (4 is below 0) -> 2
+    assert chosen == [(1, 0), (2, 1)]
+    assert examples.choose_examples(scores, thresholds, 1) == [(1, 0)]
+    assert examples.choose_examples(scores, thresholds, 0) == []
+
+
+def test_no_study_is_shown_twice() -> None:
+    scores = FindingScores(
+        patient_ids=("a", "b"),
+        scores=np.array([[1.0, 1.0], [-1.0, -1.0]]),
+        labels=np.array([[1.0, 1.0], [0.0, 0.0]]),
+        finding_names=("first", "second"),
+    )
+    assert examples.choose_examples(scores, np.full(2, np.nan), 5) == [(0, 0)]
+
+
+def test_planes_are_in_radiological_display() -> None:
+    """Right is low columns, front is up (axial) or low columns (sagittal), head is up."""
+    right, left, front, back, head, feet = range(1, 7)
+    volume = np.zeros((5, 7, 9), dtype=int)
+    centre = (2, 3, 4)
+    volume[4, 3, 4], volume[0, 3, 4] = right, left
+    volume[2, 6, 4], volume[2, 0, 4] = front, back
+    volume[2, 3, 8], volume[2, 3, 0] = head, feet
+    planes = examples.planes_through(volume, centre)
+    axial, coronal, sagittal = planes["axial"], planes["coronal"], planes["sagittal"]
+    assert (axial.shape, coronal.shape, sagittal.shape) == ((7, 5), (9, 5), (9, 7))
+    assert [axial[0, 2], axial[-1, 2], axial[3, 0], axial[3, -1]] == [front, back, right, left]
+    assert [coronal[0, 2], coronal[-1, 2]] == [head, feet]
+    assert [coronal[4, 0], coronal[4, -1]] == [right, left]
+    assert [sagittal[0, 3], sagittal[-1, 3]] == [head, feet]
+    assert [sagittal[4, 0], sagittal[4, -1]] == [front, back]
+
+
+def test_written_files_show_the_maximum_and_replace_older_ones(tmp_path: Path) -> None:
+    image = np.zeros((4, 5, 6), dtype=np.float32)
+    image[1, 2, 3], image[0, 0, 0] = 1.0, 0.35  # HU 1000 is white, HU -300 is half way
+    similarity = np.zeros_like(image)
+    similarity[1, 2, 3] = 0.5
+    about = {"study_id": "s1", "finding": "nodule", "score": 0.1, "label": 1.0}
+    examples.write_example(tmp_path, image=image, similarity=similarity, about=about)
+    planes = load_file(tmp_path / "s1.safetensors")
+    told = json.loads((tmp_path / "s1.json").read_text())
+    assert told["voxel"] == [1, 2, 3]
+    assert told["planes"]["axial"] == {"axis": "z", "index": 3}
+    assert told["finding"] == "nodule"
+    for plane, shape in (("axial", (5, 4)), ("coronal", (6, 4)), ("sagittal", (6, 5))):
+        shown, map_ = planes[f"{plane}_image"], planes[f"{plane}_similarity"]
+        assert (shown.dtype, map_.dtype) == (np.uint8, np.float32)
+        assert shown.shape == map_.shape == shape
+        assert shown.max() == 255
+        assert map_.max() == 0.5
+        assert np.unravel_index(map_.argmax(), shape) == np.unravel_index(shown.argmax(), shape)
+    assert examples._grey(image)[0, 0, 0] == 128
+    examples.remove_other_examples(tmp_path, ["s2"])
+    assert not list(tmp_path.iterdir())
