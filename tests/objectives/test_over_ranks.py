@@ -3,13 +3,13 @@
 import pytest
 import torch
 from objective_cases import relative_error
-from rank_worker import SPLITS, case_of, measure, work
+from rank_worker import SPLITS, case_of, measure, parameter_gradients, work
 from safetensors.torch import load_file
 from torch.nn import functional as F
 
 from mg3d.objectives.registry import OBJECTIVES
 
-TOLERANCE = 1e-9  # relative to the largest value; measured: losses 3.9e-16, gradients 3.2e-16
+TOLERANCE = 1e-9  # relative to the largest value; measured: losses 3.9e-16, gradients 6.8e-16
 
 pytestmark = pytest.mark.distributed
 
@@ -49,6 +49,15 @@ def test_many_processes_equal_one(name, split, ranks):
             assert measured[key].shape == value.shape, key
         tolerance = 1e-6 if kind == "metric." else TOLERANCE  # shares of counts are float32: 8.1e-8
         assert relative_error(measured, expected) <= tolerance, (kind, measured, expected)
+
+
+@pytest.mark.parametrize("split", list(SPLITS))
+def test_parameters_under_ddp_get_the_gradients_of_one_process(split, ranks):
+    """DDP averages, so the share times the number of ranks is what backward starts from."""
+    expected = parameter_gradients(case_of(split, None), wrapped=False)
+    for rank in ranks[len(SPLITS[split][1])]:
+        measured = {key: rank[f"{split}/heads/{key}"] for key in expected}
+        assert relative_error(measured, expected) <= TOLERANCE
 
 
 def test_the_splits_try_what_they_say():
