@@ -84,7 +84,8 @@ class DecoderStage(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
-        self.conv = nn.Conv3d(in_channels, out_channels, kernel_size=3, padding=1)
+        # no bias: the normalisation would remove it, and its gradient would be 0
+        self.conv = nn.Conv3d(in_channels, out_channels, kernel_size=3, padding=1, bias=False)
         self.norm = nn.InstanceNorm3d(out_channels)
         self.activation = nn.LeakyReLU(NEGATIVE_SLOPE, inplace=True)
 

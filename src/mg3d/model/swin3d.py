@@ -9,15 +9,16 @@ Axes: B batch, X Y Z voxels or tokens, N tokens, C channels.
 
 import math
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import cast
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mg3d.errors import ConfigError
 from mg3d.model.outputs import FeatureInfo, ImageFeatures
-from mg3d.model.patch_merging import PatchMerging
+from mg3d.model.patch_merging import Merging, PatchMerging
 from mg3d.model.swin_block import SwinBlock
+from mg3d.model.window_boxes import RelativePositions
 from mg3d.model.windows import HuWindows
 
 
@@ -35,11 +36,11 @@ class SwinConfig:
     """Attention heads of each stage; must divide the stage's channels."""
     window: tuple[int, int, int] = (7, 7, 7)
     """Tokens along (x, y, z) that attend to each other; windows that divide the grid are faster."""
-    merging: Literal["canonical", "monai", "legacy"] = "canonical"
+    merging: Merging = "canonical"
     """Order of the eight sub-grids in patch merging: "canonical" (MONAI mergingv2), "monai" (MONAI
     1.5 or later, merging), or "legacy" for weights of MG-3D's public code or older MONAI (drops a
     quarter of the tokens; never for new training)."""
-    relative_position_index: Literal["correct", "truncated"] = "correct"
+    relative_position_index: RelativePositions = "correct"
     """Biases of windows that a small grid shrinks: "correct" reads those of the true relative
     positions; "truncated" reads MONAI's, needed for weights that were trained with them."""
     mlp_ratio: float = 4.0
