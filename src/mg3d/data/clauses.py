@@ -77,7 +77,7 @@ def _split_paragraph(text: str, rule: ClauseRule, *, lower_cased: bool) -> list[
     pieces, start = [], 0
     for match in _STOP.finditer(text):
         position = match.start()
-        if any(first <= position < last - 1 for first, last in protected):
+        if any(first <= position and match.end() < last for first, last in protected):
             continue
         if match["comma"] and rule != "sen_comma":
             continue

@@ -45,7 +45,7 @@ def read_volume(path: Path | str) -> Volume:
 def _read_nifti(path: Path) -> Volume:
     try:
         image: Any = nibabel.load(path)
-        _check_header(image.header)
+        _check_header(_raw_header(image))
         array = _voxels(image)
     except ScanError:
         raise
@@ -57,8 +57,14 @@ def _read_nifti(path: Path) -> Volume:
     return Volume(array, image.affine)
 
 
+def _raw_header(image: Any) -> Any:
+    """The header as stored; the one that nibabel keeps has zero spacings set to 1 mm."""
+    with image.file_map["image"].get_prepare_fileobj("rb") as stream:
+        return type(image.header).from_fileobj(stream, check=False)
+
+
 def _check_header(header: Any) -> None:
-    """Stop on what nibabel would silently guess: no orientation, a zero spacing."""
+    """Stop on what nibabel would silently guess: an orientation, a spacing."""
     if int(header["sform_code"]) <= 0 and int(header["qform_code"]) <= 0:
         raise ScanError(
             "the header has neither sform nor qform, so left and right are unknown. Export the "
@@ -67,8 +73,8 @@ def _check_header(header: Any) -> None:
         )
     stored = header["pixdim"][1:4]
     if int(header["sform_code"]) > 0:
-        stored = np.linalg.norm([header["srow_x"][:3], header["srow_y"][:3], header["srow_z"][:3]],
-                                axis=0)  # fmt: skip
+        rows = [header[name][:3] for name in ("srow_x", "srow_y", "srow_z")]
+        stored = np.linalg.norm(np.array(rows, dtype=np.float64), axis=0)
     if not np.isfinite(stored).all() or (stored == 0).any():
         shown = ", ".join(f"{float(mm):g}" for mm in stored)
         raise ScanError(

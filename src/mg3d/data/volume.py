@@ -101,7 +101,8 @@ def _check_affine(affine: npt.NDArray[np.float64]) -> None:
             "image again.",
             "geometry",
         )
-    spacing = np.linalg.norm(affine[:3, :3], axis=0)
+    with np.errstate(over="ignore"):  # random bytes in a header make any number
+        spacing = np.linalg.norm(affine[:3, :3], axis=0)
     shown = "(" + ", ".join(f"{mm:g}" for mm in spacing) + ")"
     if (spacing == 0).any():
         raise ScanError(

@@ -1,0 +1,135 @@
+"""Reading NIfTI: scaling, orientation and types come through; damage is named, never guessed."""
+
+import gzip
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import numpy as np
+import pytest
+
+from mg3d.data.readers import read_volume
+from mg3d.data.scan_error import ScanError
+
+AFFINE = np.array([[-0.7, 0, 0, 90], [0, 0.8, 0, -40], [0, 0, 2.5, 7], [0, 0, 0, 1.0]])
+
+
+@pytest.mark.parametrize("ending", [".nii", ".nii.gz", ".NII.GZ"])
+@pytest.mark.parametrize("dtype", [np.int16, np.uint8, np.int32, np.float32, np.float64])
+def test_values_and_affine_come_through(
+    ending: str, dtype: Any, tmp_path: Path, write_nifti: Callable[..., Path]
+) -> None:
+    array = np.random.default_rng(0).integers(0, 100, (5, 6, 7)).astype(dtype)
+    volume = read_volume(write_nifti(tmp_path / f"ct{ending}", array, AFFINE))
+    np.testing.assert_array_equal(volume.array, array)
+    np.testing.assert_allclose(volume.affine, AFFINE, rtol=1e-6)
+    assert volume.array.dtype == (np.int16 if dtype in (np.int16, np.uint8) else np.float32)
+
+
+def test_slope_and_intercept_are_applied_once(tmp_path: Path) -> None:
+    stored = np.arange(24, dtype=np.int16).reshape(2, 3, 4)
+    image = nibabel.Nifti1Image(stored, AFFINE)
+    image.to_filename(tmp_path / "ct.nii")
+    raw = bytearray((tmp_path / "ct.nii").read_bytes())
+    raw[112:120] = np.array([2, -1024], "<f4").tobytes()  # scl_slope, scl_inter
+    raw[352:] = stored.ravel(order="F").tobytes()
+    (tmp_path / "ct.nii").write_bytes(raw)
+    np.testing.assert_array_equal(read_volume(tmp_path / "ct.nii").array, stored * 2.0 - 1024)
+
+
+def test_qform_counts_where_there_is_no_sform(tmp_path: Path) -> None:
+    image = nibabel.Nifti1Image(np.zeros((3, 3, 3), np.int16), None)
+    image.set_qform(AFFINE, code=1)
+    image.set_sform(None, code=0)
+    nibabel.save(image, tmp_path / "ct.nii.gz")
+    np.testing.assert_allclose(read_volume(tmp_path / "ct.nii.gz").affine, AFFINE, atol=1e-5)
+
+
+def test_a_header_without_orientation_is_refused(tmp_path: Path) -> None:
+    image = nibabel.Nifti1Image(np.zeros((3, 3, 3), np.int16), None)
+    nibabel.save(image, tmp_path / "ct.nii.gz")
+    with pytest.raises(ScanError, match="left and right are unknown") as caught:
+        read_volume(tmp_path / "ct.nii.gz")
+    assert caught.value.kind == "geometry"
+
+
+@pytest.mark.parametrize("form", ["sform", "qform"])
+def test_a_zero_spacing_is_refused_not_repaired(form: str, tmp_path: Path) -> None:
+    image = nibabel.Nifti1Image(np.zeros((3, 3, 3), np.int16), AFFINE)
+    image.set_qform(AFFINE, code=1)
+    image.set_sform(AFFINE, code=1 if form == "sform" else 0)
+    if form == "sform":
+        image.header["srow_z"] = [0, 0, 0, 7]
+        image.header["srow_x"] = [-0.7, 0, 0, 90]
+        image.header["srow_y"] = [0, 0.8, 0, 7]
+    else:
+        image.header["pixdim"][3] = 0
+    raw = bytearray(348 + 4) + np.zeros(27, np.int16).tobytes()
+    raw[:348] = image.header.binaryblock
+    raw[108:112] = np.array([352], "<f4").tobytes()  # vox_offset
+    raw[344:348] = b"n+1\0"
+    (tmp_path / "ct.nii").write_bytes(raw)
+    with pytest.raises(ScanError, match=r"has a zero") as caught:
+        read_volume(tmp_path / "ct.nii")
+    assert caught.value.kind == "geometry"
+
+
+def test_one_frame_is_a_volume_two_are_not(
+    tmp_path: Path, write_nifti: Callable[..., Path]
+) -> None:
+    single = write_nifti(tmp_path / "a.nii.gz", np.ones((3, 4, 5, 1), np.int16), AFFINE)
+    assert read_volume(single).shape == (3, 4, 5)
+    double = write_nifti(tmp_path / "b.nii.gz", np.ones((3, 4, 5, 2), np.int16), AFFINE)
+    with pytest.raises(ScanError, match=r"shape \(3, 4, 5, 2\).*three axes"):
+        read_volume(double)
+    flat = write_nifti(tmp_path / "c.nii.gz", np.ones((3, 4), np.int16), AFFINE)
+    with pytest.raises(ScanError, match="three axes"):
+        read_volume(flat)
+
+
+def test_colours_are_no_ct(tmp_path: Path, write_nifti: Callable[..., Path]) -> None:
+    colour = np.zeros((3, 3, 3), np.dtype([("R", "u1"), ("G", "u1"), ("B", "u1")]))
+    with pytest.raises(ScanError, match="one number each"):
+        read_volume(write_nifti(tmp_path / "rgb.nii.gz", colour, AFFINE))
+
+
+def test_unknown_formats_say_what_is_supported(tmp_path: Path) -> None:
+    (tmp_path / "ct.dcm").write_bytes(b"")
+    with pytest.raises(ScanError, match=r"unknown format '.dcm'; supported: .nii.gz, .nii"):
+        read_volume(tmp_path / "ct.dcm")
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ScanError, match="no such file") as caught:
+        read_volume(tmp_path / "gone.nii.gz")
+    assert caught.value.kind == "missing_file"
+
+
+def test_damage_of_any_kind_is_a_scan_error(
+    tmp_path: Path, body: Callable[..., Any], write_nifti: Callable[..., Path]
+) -> None:
+    """Cut files, flipped bytes in header and stream, text: never another exception."""
+    path = write_nifti(tmp_path / "ct.nii.gz", body(), AFFINE)
+    whole = path.read_bytes()
+    plain = gzip.decompress(whole)
+    generator = np.random.default_rng(0)
+    damaged = [b"", b"not an image", whole[:20], whole[: len(whole) // 2], whole[:-4]]
+    for _ in range(40):
+        stream = bytearray(whole)
+        stream[generator.integers(len(whole))] ^= int(generator.integers(1, 256))
+        damaged.append(bytes(stream))
+    for _ in range(250):
+        header = bytearray(plain)
+        for position in generator.integers(0, 348, 3):
+            header[position] = generator.integers(256)
+        damaged.append(gzip.compress(bytes(header), compresslevel=1))
+    messages = []
+    for content in damaged:
+        path.write_bytes(content)
+        try:
+            read_volume(path)
+        except ScanError as error:
+            messages.append(str(error))
+    assert len(messages) > 60  # most header bytes are descriptions, which may be anything
+    assert min(map(len, messages)) > 20
