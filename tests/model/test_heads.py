@@ -18,7 +18,7 @@ def features(count: int, dim: int) -> torch.Tensor:
 
 def test_embeddings_have_length_one_in_float32_or_better() -> None:
     head = EmbeddingHead(8, 5)
-    assert head(torch.randn(2, 3, 8)).norm(dim=-1).sub(1).abs().max() < 1e-6  # measured 1e-7
+    assert head(torch.randn(2, 3, 8)).norm(dim=-1).sub(1).abs().max() < 1e-6  # measured 2e-7
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert head(torch.randn(2, 8)).dtype == torch.float32
     assert head.double()(torch.zeros(1, 8).double()).dtype == torch.float64
@@ -30,12 +30,13 @@ def test_whitening_centres_and_levels_the_samples() -> None:
     head.whiten_(samples, shrinkage=1e-6)
     projected = head.project(head.norm(samples))
     covariance = projected.T @ projected / len(samples)
-    assert projected.mean(dim=0).abs().max() < 1e-10  # measured 2e-13
+    assert projected.mean(dim=0).abs().max() < 1e-10  # measured 5e-13
     # LayerNorm takes one direction out (features sum to 0), so 15 of 16 can be levelled.
+    # Measured 6e-4 off, which is what the shrinkage leaves of the weakest.
     torch.testing.assert_close(covariance[:15, :15], torch.eye(15).double(), rtol=0, atol=0.05)
     after = head(samples) @ head(samples).T
-    assert before.mean() > 0.9
-    assert after.mean().abs() < 0.05
+    assert before.mean() > 0.9  # measured 0.98
+    assert after.mean().abs() < 0.05  # measured 0.001
 
 
 def test_whitening_keeps_the_strongest_directions_first() -> None:
@@ -55,7 +56,7 @@ def test_whitening_fewer_samples_or_features_than_dimensions_stays_bounded() -> 
     assert torch.isfinite(weight).all()
     assert not weight[16:].any()
     unseen = head.project(head.norm(features(200, 16)))
-    assert unseen.abs().max() < 30  # measured 7: shrinkage keeps unseen directions small
+    assert unseen.abs().max() < 30  # measured 15: shrinkage keeps unseen directions small
     embedded = head(features(3, 16))
     (embedded * torch.randn_like(embedded)).sum().backward()
     assert weight.grad is not None
