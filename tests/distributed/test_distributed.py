@@ -13,7 +13,9 @@ CPU = torch.device("cpu")
 @pytest.fixture(scope="module")
 def ranks(tmp_path_factory):
     folder = tmp_path_factory.mktemp("gather")
-    torch.multiprocessing.spawn(work, args=(2, str(folder)), nprocs=2)
+    torch.multiprocessing.start_processes(
+        work, args=(2, str(folder)), nprocs=2, start_method="forkserver"
+    )
     return [load_file(folder / f"rank{rank}.safetensors") for rank in range(2)]
 
 

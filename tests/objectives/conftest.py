@@ -1,5 +1,6 @@
 """Makes the modules beside the tests importable, also for the processes that tests start."""
 
+import multiprocessing
 import sys
 from pathlib import Path
 
@@ -7,6 +8,8 @@ import pytest
 import torch
 
 sys.path.append(str(Path(__file__).parent))
+# Import once what every process needs (DDP imports torch._dynamo, seconds of it), then fork.
+multiprocessing.set_forkserver_preload(["mg3d.objectives.registry", "torch._dynamo"])
 
 
 @pytest.fixture(autouse=True, scope="module")

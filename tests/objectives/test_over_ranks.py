@@ -18,7 +18,9 @@ pytestmark = pytest.mark.distributed
 def ranks(tmp_path_factory):
     """Number of processes -> what each of them measured."""
     folder = tmp_path_factory.mktemp("ranks")
-    torch.multiprocessing.spawn(work, args=(str(folder),), nprocs=4)
+    torch.multiprocessing.start_processes(
+        work, args=(str(folder),), nprocs=4, start_method="forkserver"
+    )
     return {
         world: [load_file(folder / f"rank{rank}of{world}.safetensors") for rank in range(world)]
         for world in (2, 4)
