@@ -35,7 +35,7 @@ NOTICE = "Research software, not a medical device: nothing it prints is for pati
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one command and return its exit code (0 done, 1 data, 2 usage, 3 internal, 75 requeue)."""
+    """Run a command; exit code 0 done, 1 data, 2 usage, 3 internal, 75 asks to be requeued."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     if not arguments or arguments[0] in ("-h", "--help"):
         print(_overview())  # noqa: T201
@@ -168,7 +168,9 @@ def read_recipe(name: str) -> dict[str, Any]:
     unknown = set(content) - set(COMMANDS) - {"about"}
     if unknown:
         worst = sorted(unknown)[0]
-        raise ConfigError(f"{path}: unknown section {worst!r}{_suggest(worst, COMMANDS)}. {_list()}")
+        raise ConfigError(
+            f"{path}: unknown section {worst!r}{_suggest(worst, COMMANDS)}. {_list()}"
+        )
     return content
 
 

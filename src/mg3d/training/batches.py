@@ -5,7 +5,6 @@ from typing import Any
 
 from torch.utils.data import DataLoader, Sampler
 
-from mg3d.batch import StudyBatch
 from mg3d.data.dataset import StudyDataset, collate
 from mg3d.data.sampler import EpochSampler
 
@@ -28,8 +27,9 @@ class RunBatches(Sampler[list[int]]):
     def __iter__(self) -> Iterator[list[int]]:
         step = self._start
         while step < self._steps:
-            epoch, offset = divmod(step, len(self._sampler))
-            for rows in self._sampler.batches(epoch, offset):
+            epoch, batch = divmod(step, self._sampler.num_batches)
+            self._sampler.set_epoch(epoch, start_batch=batch)
+            for rows in self._sampler:
                 yield rows
                 step += 1
                 if step == self._steps:
@@ -38,8 +38,8 @@ class RunBatches(Sampler[list[int]]):
 
 def batch_loader(
     dataset: StudyDataset, batches: RunBatches, *, num_workers: int, pin_memory: bool
-) -> DataLoader[StudyBatch]:
-    """A loader over ``batches``; with workers it reads ahead of the training."""
+) -> DataLoader[Any]:
+    """A loader of `StudyBatch` over ``batches``; with workers it reads ahead of the training."""
     workers: dict[str, Any] = {"num_workers": num_workers}
     if num_workers:
         workers |= {"prefetch_factor": 4, "multiprocessing_context": "spawn"}

@@ -82,6 +82,11 @@ def save_checkpoint(
     return folder
 
 
+def has_checkpoint(run: Path) -> bool:
+    """Whether `load_newest` will find a complete checkpoint."""
+    return any(not _damage(folder) for folder in _folders(run))
+
+
 def load_newest(
     run: Path, model: nn.Module, optimizer: torch.optim.Optimizer, fingerprint: str
 ) -> Progress:

@@ -65,7 +65,8 @@ def train_on_corpus(
         raise DataError("the training split holds no report text to train the text encoder on")
     torch.manual_seed(seed)
     device = next(encoder.parameters()).device
-    head = MaskedTokenHead(encoder.hidden_size, vocabulary.size).to(device)
+    width = encoder.token_embedding.embedding_dim
+    head = MaskedTokenHead(encoder.hidden_size, vocabulary.size, tied_features=width).to(device)
     parameters = [*encoder.parameters(), *head.parameters()]
     optimizer = torch.optim.AdamW(parameters, lr=settings.lr, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.LambdaLR(
@@ -78,9 +79,11 @@ def train_on_corpus(
         words = _hide_words(batch, vocabulary, settings.word_ratio, seed, step)
         loss = _masked_loss(encoder, head, words.to(device))
         if not torch.isfinite(loss):
-            raise DataError(f"text encoder, step {step + 1}: the loss is {loss.item()}; lower corpus.lr")
+            raise DataError(
+                f"text encoder, step {step + 1}: the loss is {loss.item()}; lower corpus.lr"
+            )
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
         schedule.step()
@@ -144,4 +147,5 @@ def _hide_words(
 
 def _masked_loss(encoder: TextEncoder, head: MaskedTokenHead, words: _HiddenWords) -> Tensor:
     tokens, _ = encoder(words.token_ids, words.token_mask, words.clause_ids)
-    return F.cross_entropy(head(tokens[words.hidden]), words.targets)
+    logits = head(tokens[words.hidden], encoder.token_embedding.weight)
+    return F.cross_entropy(logits, words.targets)

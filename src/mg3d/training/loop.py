@@ -116,7 +116,8 @@ def training_step(
     """One optimiser step.
 
     Returns:
-        Global values: ``loss.total``, ``loss.<objective>``, ``<objective>.<metric>``, ``grad_norm``.
+        Global values: ``loss.total``, ``loss.<objective>``, ``<objective>.<metric>`` and
+        ``grad_norm``.
     """
     batch = batch.to(run.fabric.device, non_blocking=True)
     output = run.wrapped(batch, context)

@@ -16,10 +16,10 @@ from mg3d.errors import ConfigError
 
 @dataclass(frozen=True, kw_only=True)
 class OptimizerConfig:
-    """How parameters are updated. The defaults are this project's; `mg3d-paper` states the authors'."""
+    """How parameters are updated; `mg3d-paper` states the authors' values."""
 
     kind: Literal["adamw", "adam"] = "adamw"
-    """adamw decays weights apart from the gradient; adam adds the decay to it (the paper's choice)."""
+    """adamw decays weights apart from the gradient; adam adds the decay to it (as the paper)."""
     lr: float = 1e-3
     """Peak learning rate, > 0."""
     head_lr_scale: float = 1.0
@@ -53,9 +53,7 @@ class OptimizerConfig:
 ENCODER_PREFIXES = ("image_encoder.", "text_encoder.")
 
 
-def parameter_groups(
-    model: nn.Module, settings: OptimizerConfig
-) -> list[dict[str, object]]:
+def parameter_groups(model: nn.Module, settings: OptimizerConfig) -> list[dict[str, object]]:
     """Sort trainable parameters by decay and by learning-rate factor.
 
     Args:

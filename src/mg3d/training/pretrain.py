@@ -8,6 +8,8 @@ where a killed one stopped.
 import dataclasses
 import hashlib
 import json
+import os
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -16,21 +18,24 @@ import torch
 import yaml
 from lightning_fabric import Fabric
 
+from mg3d.batch import StudyBatch
 from mg3d.data.dataset import StudyDataset
+from mg3d.data.sampler import EpochSampler
 from mg3d.data.store import VolumeStore
 from mg3d.data.tokens import ReportTokenizer
-from mg3d.errors import CheckpointError, ConfigError, DataError
+from mg3d.errors import ConfigError, DataError
 from mg3d.files import write_atomic, write_json
 from mg3d.model.vlm import ModelConfig, VisionLanguageModel
 from mg3d.objectives.registry import ObjectivesConfig, build_objectives
 from mg3d.training.batches import RunBatches, batch_loader
-from mg3d.training.checkpoint import load_newest
-from mg3d.training.corpus import CorpusConfig, train_on_corpus
+from mg3d.training.checkpoint import Progress, has_checkpoint, load_newest
+from mg3d.training.controls import with_shuffled_reports
+from mg3d.training.corpus import CorpusConfig
 from mg3d.training.loop import LoopConfig, Run, fit
 from mg3d.training.optim import OptimizerConfig, build_optimizer
 from mg3d.training.recorder import source_commit, write_environment
-from mg3d.training.start import prepare_start
-from mg3d.training.task import MaskingConfig, TrainingTask, Vocabulary
+from mg3d.training.start import StartConfig, prepare_start
+from mg3d.training.task import TrainingTask, Vocabulary
 from mg3d.weights.release import save_release
 
 
@@ -48,8 +53,12 @@ class PretrainConfig:
     """Architecture."""
     objectives: ObjectivesConfig = field(default_factory=ObjectivesConfig)
     """Terms of the loss and their weights; weight 0 leaves a term out."""
-    masking: MaskingConfig = field(default_factory=MaskingConfig)
-    """What the two reconstruction tasks hide."""
+    vocabulary_size: int = 4000
+    """Most entries of the WordPiece vocabulary that is learned where no text encoder is named."""
+    max_tokens: int = 250
+    """Most tokens of a report, special tokens included; the rest is cut off and counted."""
+    start: StartConfig = field(default_factory=StartConfig)
+    """What is fitted to the training split before the first step."""
     corpus: CorpusConfig = field(default_factory=CorpusConfig)
     """Training of the text encoder alone, on the training split's reports, before the volumes."""
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
@@ -59,11 +68,11 @@ class PretrainConfig:
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
     """Arithmetic of the model; weights and sums stay float32."""
     accelerator: Literal["auto", "cpu", "cuda"] = "auto"
-    """Where to train. Several GPUs or processes: start with `torchrun --nproc_per_node N -m mg3d`."""
+    """Where to train; for several processes start with `torchrun --nproc_per_node N -m mg3d`."""
     num_workers: int = 0
     """Processes that read the store, >= 0; 0 reads in the training process."""
     threads: int = 0
-    """CPU threads of the arithmetic; 0 leaves torch's choice. Bit-equal resume needs the same number."""
+    """CPU threads; 0 leaves torch's choice. Bit-equal resume needs the same number."""
     shuffle_reports: bool = False
     """Control experiment: give every training study another patient's report."""
 
@@ -85,22 +94,76 @@ def pretrain(settings: PretrainConfig) -> int:
     fabric = _fabric(settings)
     store = VolumeStore.open(settings.store)
     _check_fit(settings, store, fabric.world_size)
+    if settings.shuffle_reports:
+        store = with_shuffled_reports(store, settings.seed)
     if fabric.global_rank == 0:
         _open_run(settings, store)
     fabric.barrier()
     tokenizer = _tokenizer(settings, store, fabric)
-    dataset = StudyDataset(
-        store, store.select("train"), tokenizer, report_from=_report_source(settings, store)
-    )
-    run = _assemble(settings, fabric, store, tokenizer, dataset)
-    start = load_newest(settings.run, run.task.model, run.optimizer, run.fingerprint)
+    run, start = _assemble(settings, fabric, store, tokenizer)
     code = fit(run, settings.loop, settings.optimizer, start)
     if code == 0 and fabric.global_rank == 0:
-        save_release(
-            settings.run / "release", run.task.model, tokenizer, store.settings_as_dict()
-        )
+        save_release(settings.run / "release", run.task.model, tokenizer, store.settings.to_json())
     fabric.barrier()
     return code
+
+
+def _assemble(
+    settings: PretrainConfig, fabric: Fabric, store: VolumeStore, tokenizer: ReportTokenizer
+) -> tuple[Run, Progress]:
+    """Model, objectives, data and state, ready for the loop."""
+    objectives = build_objectives(settings.objectives)
+    torch.manual_seed(settings.seed)
+    parts = tuple(term.objective.name for term in objectives)
+    model = VisionLanguageModel(_model_config(settings.model, tokenizer, parts))
+    dataset = StudyDataset(store, store.select("train"), tokenizer)
+    vocabulary = Vocabulary(
+        tokenizer.vocab_size, tokenizer.mask_token_id, tokenizer.special_token_ids
+    )
+    fingerprint = _fingerprint(settings, store)
+    if not has_checkpoint(settings.run) and fabric.global_rank == 0:
+        prepare_start(model, dataset, tokenizer, vocabulary, settings.corpus, settings.start,
+                      settings.seed)  # fmt: skip
+    optimizer = build_optimizer(model, settings.optimizer)
+    start = load_newest(settings.run, model, optimizer, fingerprint)
+    task = TrainingTask(model, objectives, vocabulary)
+    wrapped, optimizer = fabric.setup(task, optimizer)
+    sampler = EpochSampler(
+        len(dataset),
+        settings.loop.batch_size,
+        seed=settings.seed,
+        rank=fabric.global_rank,
+        world_size=fabric.world_size,
+        patient_ids=dataset.patient_ids,
+    )
+
+    def batches(step: int) -> Iterable[StudyBatch]:
+        rest = RunBatches(sampler, start=step, steps=settings.loop.steps)
+        pin = fabric.device.type == "cuda"
+        return batch_loader(dataset, rest, num_workers=settings.num_workers, pin_memory=pin)
+
+    run = Run(
+        folder=settings.run,
+        fabric=fabric,
+        task=task,
+        wrapped=wrapped,
+        optimizer=optimizer,
+        fingerprint=fingerprint,
+        seed=settings.seed,
+        steps_per_epoch=sampler.num_batches,
+        batches=batches,
+    )
+    return run, start
+
+
+def _model_config(
+    model: ModelConfig, tokenizer: ReportTokenizer, parts: tuple[str, ...]
+) -> ModelConfig:
+    """The recipe's architecture with what follows from its objectives and the tokenizer."""
+    text = model.text
+    if text.name_or_path is None:
+        text = dataclasses.replace(text, vocabulary_size=tokenizer.vocab_size)
+    return dataclasses.replace(model, parts=parts, text=text)
 
 
 def _fabric(settings: PretrainConfig) -> Fabric:
@@ -118,10 +181,10 @@ def _fabric(settings: PretrainConfig) -> Fabric:
 
 
 def _check_fit(settings: PretrainConfig, store: VolumeStore, num_processes: int) -> None:
-    if tuple(settings.model.grid) != tuple(store.settings.grid.grid):
+    if tuple(settings.model.grid) != tuple(store.settings.geometry.grid):
         raise ConfigError(
-            f"the store's grid is {store.settings.grid.grid} voxels, model.grid {settings.model.grid}; "
-            "prepare the store with the recipe's grid or change model.grid"
+            f"the store's grid is {store.settings.geometry.grid} voxels, model.grid "
+            f"{settings.model.grid}; prepare the store with the recipe's grid or change model.grid"
         )
     if settings.loop.batch_size % num_processes:
         raise ConfigError(
@@ -134,3 +197,63 @@ def _check_fit(settings: PretrainConfig, store: VolumeStore, num_processes: int)
             f"{settings.store}: the training split holds {rows} volumes, fewer than one batch of "
             f"{settings.loop.batch_size}; lower loop.batch_size or add studies"
         )
+
+
+def _open_run(settings: PretrainConfig, store: VolumeStore) -> None:
+    """Write what describes the run; refuse a folder whose weights come from other settings."""
+    settings.run.mkdir(parents=True, exist_ok=True)
+    recipe = {"pretrain": _plain(settings)}
+    write_atomic(settings.run / "config.yaml", yaml.safe_dump(recipe, sort_keys=False))
+    write_environment(settings.run)
+    write_json(
+        settings.run / "provenance.json",
+        {
+            "store": str(os.path.relpath(settings.store, settings.run)),
+            "store_hash": store.content_hash,
+            "seed": settings.seed,
+            "commit": source_commit(),
+            "shuffled_reports": settings.shuffle_reports,
+        },
+    )
+
+
+def _plain(value: Any) -> Any:
+    """A configuration as plain YAML values."""
+    if dataclasses.is_dataclass(value):
+        return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, (tuple, list)):
+        return [_plain(item) for item in value]
+    return str(value) if isinstance(value, Path) else value
+
+
+def _fingerprint(settings: PretrainConfig, store: VolumeStore) -> str:
+    """Hash of everything that decides the weights; where files lie and what is logged does not."""
+    plain = _plain(settings)
+    for name in ("store", "run", "num_workers", "threads", "accelerator"):
+        del plain[name]
+    for name in ("checkpoint_every", "keep_checkpoints", "log_every", "shortcut_every"):
+        del plain["loop"][name]
+    content = json.dumps([plain, store.content_hash], sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()
+
+
+def _tokenizer(settings: PretrainConfig, store: VolumeStore, fabric: Fabric) -> ReportTokenizer:
+    """The run's tokenizer; made once, from the training split or from the named encoder."""
+    folder = settings.run / "tokenizer"
+    if fabric.global_rank == 0 and not (folder / "report_tokenizer.json").is_file():
+        name = settings.model.text.name_or_path
+        rule = store.settings.clauses
+        if name is not None:
+            made = ReportTokenizer.load(name, max_tokens=settings.max_tokens, clauses=rule)
+        else:
+            studies = sorted({row.study_id for row in store.select("train")})
+            reports = (store.report(study) for study in studies)
+            made = ReportTokenizer.train(
+                [f"{report.findings} {report.impression}" for report in reports],
+                settings.vocabulary_size,
+                max_tokens=settings.max_tokens,
+                clauses=rule,
+            )
+        made.save(folder)
+    fabric.barrier()
+    return ReportTokenizer.load(folder)

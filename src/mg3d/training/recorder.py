@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning_fabric.loggers import TensorBoardLogger
+from lightning_fabric.loggers.tensorboard import TensorBoardLogger
 
 import mg3d
 from mg3d.files import append_line, write_json, write_jsonl
@@ -75,7 +75,7 @@ def write_environment(run: Path) -> None:
 
 
 def source_commit() -> str | None:
-    """Commit of the source tree this package runs from, with "+changes" if it differs; else None."""
+    """Commit of the source this package runs from, "+changes" if it differs; None outside git."""
     folder = Path(mg3d.__file__).parent
     try:
         commit = _git(folder, "rev-parse", "HEAD")

@@ -29,8 +29,6 @@ class Vocabulary:
 
     size: int
     mask_id: int
-    cls_id: int
-    sep_id: int
     special_ids: tuple[int, ...]
 
 
@@ -176,13 +174,11 @@ class TrainingTask(nn.Module):
 
     def _without_reports(self, batch: StudyBatch) -> StudyBatch:
         """Every report becomes one clause of one mask token; who is whose negative stays."""
-        row = [self.vocabulary.cls_id, self.vocabulary.mask_id, self.vocabulary.sep_id]
-        ids = torch.tensor(row, device=batch.token_ids.device).expand(len(batch), -1)
-        middle = torch.tensor([0, 1, 0], device=ids.device).expand(len(batch), -1)
+        ones = batch.token_ids.new_ones((len(batch), 1))
         return replace(
             batch,
-            token_ids=ids,
-            token_mask=torch.ones_like(ids, dtype=torch.bool),
-            clause_ids=middle,
-            word_ids=middle,
+            token_ids=ones * self.vocabulary.mask_id,
+            token_mask=ones.bool(),
+            clause_ids=ones,
+            word_ids=ones,
         )

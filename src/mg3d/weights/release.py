@@ -84,7 +84,9 @@ def load_model(folder: Path | str) -> Release:
             "the same command is given again."
         ) from error
     if description.get("schema") != SCHEMA:
-        raise CheckpointError(f"{folder}: schema {description.get('schema')!r}, expected {SCHEMA!r}")
+        raise CheckpointError(
+            f"{folder}: schema {description.get('schema')!r}, expected {SCHEMA!r}"
+        )
     if sha256(weights) != description["weights_sha256"]:
         raise CheckpointError(
             f"{folder}/model.safetensors: its bytes differ from the hash in config.json; the file "
@@ -105,7 +107,8 @@ def load_model(folder: Path | str) -> Release:
 
 def model_config_from_dict(values: dict[str, Any]) -> ModelConfig:
     """Rebuild the nested configuration from JSON (lists become tuples, keys are checked)."""
-    return _build(ModelConfig, values, "model")
+    built: ModelConfig = _build(ModelConfig, values, "model")
+    return built
 
 
 def _build(kind: Any, values: dict[str, Any], place: str) -> Any:

@@ -1,0 +1,143 @@
+"""Where the weights start: the text encoder's corpus training, the frozen clause reference and the
+whitening of the embedding heads.
+
+All of it comes from the training split, before the first step, once a run. Nothing here is
+repeated when a run goes on from a checkpoint, which holds the result.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mg3d.batch import StudyBatch
+from mg3d.data.dataset import StudyDataset, collate
+from mg3d.data.tokens import ReportTokenizer, TokenizedReport
+from mg3d.model.outputs import ImageFeatures
+from mg3d.model.text import clause_means
+from mg3d.model.vlm import VisionLanguageModel
+from mg3d.progress import console
+from mg3d.randomness import rng
+from mg3d.training.corpus import CorpusConfig, train_on_corpus
+from mg3d.training.task import Vocabulary
+
+_CHUNK = 32  # volumes encoded at once before training; bounds the memory, not the result
+
+
+@dataclass(frozen=True, kw_only=True)
+class StartConfig:
+    """What is fitted to the training split before the first step."""
+
+    whitening_studies: int = 256
+    """Training studies that centre and whiten the embedding heads; 0 leaves them random."""
+    similar_quantile: float = 0.99
+    """Quantile of cosines between corpus clauses from which two count as the same finding."""
+    dissimilar_quantile: float = 0.5
+    """Quantile up to which two clauses count as unrelated."""
+
+
+def prepare_start(
+    model: VisionLanguageModel,
+    dataset: StudyDataset,
+    tokenizer: ReportTokenizer,
+    vocabulary: Vocabulary,
+    corpus: CorpusConfig,
+    start: StartConfig,
+    seed: int,
+) -> None:
+    """Set the weights that the loop starts from, in place.
+
+    Args:
+        model: Freshly built.
+        dataset: The training split.
+        tokenizer: The run's.
+        vocabulary: Ids for masking.
+        corpus: Training of the text encoder alone.
+        start: Reference and whitening.
+        seed: The run's seed.
+    """
+    if model.wiring.text:
+        documents = corpus_documents(dataset, tokenizer, whole=_reads_whole_reports(model))
+        if corpus.steps and not model.config.text.frozen:
+            loss = train_on_corpus(model.text_encoder, documents, vocabulary, corpus, seed)
+            console.print(f"text encoder: masked-word loss {loss:.2f} nats a token")
+        if "sentence_similarity" in model.wiring:
+            clauses = corpus_documents(dataset, tokenizer, whole=False)
+            _set_reference(model, clauses, start, seed)
+    if start.whitening_studies:
+        _whiten(model, dataset, start.whitening_studies, seed)
+
+
+def _reads_whole_reports(model: VisionLanguageModel) -> bool:
+    return model.config.text.clause_scope == "report"
+
+
+def corpus_documents(
+    dataset: StudyDataset, tokenizer: ReportTokenizer, *, whole: bool
+) -> list[TokenizedReport]:
+    """The training split's texts without repetition: reports, or single clauses."""
+    store = dataset.store
+    reports = [store.report(study) for study in sorted({row.study_id for row in dataset.rows})]
+    if whole:
+        kept = {report.report_id: report for report in reports if not report.is_empty}
+        return [tokenizer(report) for report in kept.values()]
+    texts = {clause.lower() for report in reports for clause in report.clauses(tokenizer.clauses)}
+    tokenized = (tokenizer.encode_text(text) for text in sorted(texts))
+    return [document for document in tokenized if document.num_clauses]
+
+
+@torch.no_grad()
+def _set_reference(
+    model: VisionLanguageModel, clauses: list[TokenizedReport], start: StartConfig, seed: int
+) -> None:
+    """Freeze the text encoder as the yardstick of clauses; centre it and read the cut-offs off."""
+    model.freeze_reference_()
+    vectors = torch.cat(
+        [_reference_vectors(model, clauses[i : i + 256]) for i in range(0, len(clauses), 256)]
+    )
+    mean = vectors.mean(dim=0)
+    cosines = _pair_cosines(vectors - mean, seed)
+    low, high = start.dissimilar_quantile, start.similar_quantile
+    cutoffs = (float(np.quantile(cosines, low)), float(np.quantile(cosines, high)))
+    model.set_reference(mean, cutoffs)
+
+
+def _reference_vectors(model: VisionLanguageModel, clauses: list[TokenizedReport]) -> Tensor:
+    """(K, H) reference features of single clauses."""
+    ids, clause_ids = (
+        torch.nn.utils.rnn.pad_sequence(
+            [torch.from_numpy(getattr(clause, name)) for clause in clauses], batch_first=True
+        )
+        for name in ("token_ids", "clause_ids")
+    )
+    lengths = torch.tensor([len(clause.token_ids) for clause in clauses])
+    mask = torch.arange(ids.shape[1]) < lengths[:, None]
+    hidden, mask = model.text_encoder(ids, mask, clause_ids)
+    means, _ = clause_means(hidden, mask, clause_ids.clamp(max=1))
+    return means[:, 0]
+
+
+def _pair_cosines(vectors: Tensor, seed: int, most: int = 2000) -> np.ndarray:
+    """Cosines of all pairs of at most ``most`` of the vectors."""
+    if len(vectors) > most:
+        chosen = rng(seed, "reference").choice(len(vectors), size=most, replace=False)
+        vectors = vectors[torch.from_numpy(np.sort(chosen))]
+    units = torch.nn.functional.normalize(vectors, dim=1)
+    above = torch.triu_indices(len(units), len(units), offset=1)
+    cosines: np.ndarray = (units @ units.T)[above[0], above[1]].numpy()
+    return cosines
+
+
+@torch.no_grad()
+def _whiten(model: VisionLanguageModel, dataset: StudyDataset, count: int, seed: int) -> None:
+    size = min(count, len(dataset))
+    chosen = sorted(rng(seed, "whitening").choice(len(dataset), size=size, replace=False).tolist())
+    batch = collate([dataset[row] for row in chosen])
+    text = model.encode_text(batch.token_ids, batch.token_mask, batch.clause_ids)
+    model.whiten_heads_(_encode_images(model, batch), text)
+
+
+def _encode_images(model: VisionLanguageModel, batch: StudyBatch) -> ImageFeatures:
+    parts = [model.encode_image(chunk) for chunk in torch.split(batch.image, _CHUNK)]
+    return ImageFeatures(tokens=torch.cat([p.tokens for p in parts]), grid=parts[0].grid)
