@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mg3d.phantom.canvas import Field, Point
+from mg3d.phantom.canvas import Field, Point, from_level
 from mg3d.randomness import rng
 
 RIB_DEPTH_MM = 8.0
@@ -63,7 +63,7 @@ class Heart:
         across = np.maximum(u**2 + v**2 + w**2 - along**2, 0)
         level = np.sqrt((along / self.length) ** 2 + across / self.radius**2)
         slope = np.sqrt((along / self.length**2) ** 2 + across / self.radius**4)
-        return np.asarray((level - 1) * level / np.maximum(slope, np.float32(1e-4)), np.float32)
+        return from_level(level, slope, min(self.length, self.radius))
 
     def surface(self, along: float, angle: float, depth: float = 0.0) -> Point:
         """A point ``depth`` mm below the surface.
@@ -124,7 +124,7 @@ class Anatomy:
         a, b, c = 1 / width**2, 1 / depth**2, 1 / height**2
         level = np.sqrt(x**2 * a + y**2 * b + rise**2 * c)
         slope = np.sqrt((x * a) ** 2 + (y * b) ** 2 + (rise * c) ** 2)
-        return np.asarray((1 - level) * level / np.maximum(slope, np.float32(2e-3)), np.float32)
+        return -from_level(level, slope, float(min(width, depth, height)))
 
     def skin_depth(self, x: Field, y: Field, z: Field) -> Field:
         """Distance (mm) inwards from the skin; the body narrows towards the neck."""
@@ -133,7 +133,7 @@ class Anatomy:
         depth = (self.half_depth * (1 - 0.30 * taper**2)).astype(np.float32)
         level = np.sqrt((x / width) ** 2 + (y / depth) ** 2)
         slope = np.sqrt((x / width**2) ** 2 + (y / depth**2) ** 2)
-        return np.asarray((1 - level) * level / np.maximum(slope, np.float32(2e-3)), np.float32)
+        return -from_level(level, slope, min(self.half_width, self.half_depth))
 
     def dome_height(self, x: Field, y: Field) -> Field:
         """Height z (mm) of the diaphragm above each (x, y)."""

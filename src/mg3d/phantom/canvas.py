@@ -145,17 +145,28 @@ class Canvas:
                 self.displace_lung(box, share)
 
 
-def ellipsoid_distance(x: Field, y: Field, z: Field, center: Point, radii: Point) -> Field:
-    """Signed distance (mm) to an ellipsoid, exact to first order at its surface.
+def from_level(level: Field, slope: Field, shortest: float) -> Field:
+    """Signed distance (mm, negative inside) from the level of an ellipsoid: 0 centre, 1 surface.
 
-    The level ``q - 1`` is divided by the length of its gradient, floored so that the centre
-    stays finite.
+    To first order the distance is ``level - 1`` over the length of the level's gradient, which
+    is ``slope / level``. Both vanish at the centre; there the distance is the shortest radius.
+
+    Args:
+        level: Square root of the sum of (coordinate / radius) squared.
+        slope: Square root of the sum of (coordinate / radius squared) squared.
+        shortest: The smallest radius, mm.
     """
+    tiny = np.float32(1e-4)
+    return np.asarray((level - 1) * (level + tiny) / (slope + tiny / np.float32(shortest)))
+
+
+def ellipsoid_distance(x: Field, y: Field, z: Field, center: Point, radii: Point) -> Field:
+    """Signed distance (mm) to an ellipsoid, exact to first order at its surface."""
     u, v, w = ((axis - np.float32(c)) for axis, c in zip((x, y, z), center, strict=True))
     a, b, c = (np.float32(1 / r) for r in radii)
     level = np.sqrt((u * a) ** 2 + (v * b) ** 2 + (w * c) ** 2)
     slope = np.sqrt((u * (a * a)) ** 2 + (v * (b * b)) ** 2 + (w * (c * c)) ** 2)
-    return np.asarray((level - 1) * level / np.maximum(slope, np.float32(1e-4)))
+    return from_level(level, slope, min(radii))
 
 
 def segment_distance(x: Field, y: Field, z: Field, start: Point, stop: Point) -> Field:

@@ -86,7 +86,13 @@ def _claim_folder(settings: PhantomConfig) -> None:
 
 def _refuse_other_settings(path: Path, document: dict[str, Any]) -> None:
     """Raise unless the phantom at ``path`` was made by the same settings and version."""
-    found = json.loads(path.read_text())
+    try:
+        found = json.loads(path.read_text())
+    except ValueError as error:
+        raise ConfigError(
+            f"{path}: not readable as JSON ({error}), so it cannot be told what the folder holds. "
+            "Choose another folder, or delete this one."
+        ) from error
     if found == json.loads(json.dumps(document)):
         return
     there, asked = found.get("settings", {}), json.loads(json.dumps(document["settings"]))
