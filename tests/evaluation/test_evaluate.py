@@ -125,6 +125,7 @@ def test_examples_hold_planes_of_true_positives(evaluated, small_store) -> None:
         for plane in ("axial", "coronal", "sagittal"):
             assert planes[f"{plane}_image"].shape == (16, 16)
             assert planes[f"{plane}_similarity"].shape == (16, 16)
+            assert about["planes"][plane]["pixel_mm"] == [20.0, 20.0]
     evaluate(settings(run, examples=0))
     assert not list(folder.iterdir())
 

@@ -59,11 +59,14 @@ def test_written_files_show_the_maximum_and_replace_older_ones(tmp_path: Path) -
     similarity = np.zeros_like(image)
     similarity[1, 2, 3] = 0.5
     about = {"study_id": "s1", "finding": "nodule", "score": 0.1, "label": 1.0}
-    examples.write_example(tmp_path, image=image, similarity=similarity, about=about)
+    examples.write_example(
+        tmp_path, image=image, similarity=similarity, spacing_mm=(1.0, 2.0, 3.0), about=about
+    )
     planes = load_file(tmp_path / "s1.safetensors")
     told = json.loads((tmp_path / "s1.json").read_text())
     assert told["voxel"] == [1, 2, 3]
-    assert told["planes"]["axial"] == {"axis": "z", "index": 3}
+    assert told["planes"]["axial"] == {"axis": "z", "index": 3, "pixel_mm": [2.0, 1.0]}
+    assert told["planes"]["sagittal"]["pixel_mm"] == [3.0, 2.0]  # rows are z, columns are y
     assert told["finding"] == "nodule"
     for plane, shape in (("axial", (5, 4)), ("coronal", (6, 4)), ("sagittal", (6, 5))):
         shown, map_ = planes[f"{plane}_image"], planes[f"{plane}_similarity"]

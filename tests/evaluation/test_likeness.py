@@ -63,7 +63,7 @@ def test_finding_oneself_is_what_legacy_counts(volumes) -> None:
 
 
 def test_chance_is_the_mean_overlap_of_two_different_units(volumes) -> None:
-    """Over 1,000 shuffles of 40 units; measured difference 0.001."""
+    """Over 1,000 shuffles of 40 units; largest difference measured 0.0026."""
     scans = volumes(patients=40)
     jaccard = likeness.LabelOverlap.of(scans.labels).jaccard
     expected = jaccard[~np.eye(40, dtype=bool)].mean()

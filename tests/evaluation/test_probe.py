@@ -29,7 +29,7 @@ def aurocs(scores) -> list[float]:
 
 
 def test_reads_a_linear_signal_whatever_its_scale() -> None:
-    """The best possible AUROC at 2 sd is 0.921; measured 0.94 and 0.88."""
+    """The best possible AUROC at 2 sd is 0.921; measured 0.867 and 0.896."""
     result = probe.baseline("x", probe.linear_probe(make(200, 0), make(200, 1)), RESAMPLING)
     assert all(finding["auroc"]["value"] > 0.85 for finding in result["findings"])
     macro = result["macro_auroc"]
@@ -39,7 +39,7 @@ def test_reads_a_linear_signal_whatever_its_scale() -> None:
 
 def test_without_signal_it_is_chance() -> None:
     values = aurocs(probe.linear_probe(make(200, 0, signal=0), make(400, 1, signal=0)))
-    assert np.mean(values) == pytest.approx(0.5, abs=0.1)  # 0.51 measured; sd of the mean 0.02
+    assert np.mean(values) == pytest.approx(0.5, abs=0.1)  # 0.515 measured; sd of the mean 0.02
 
 
 def test_test_labels_are_never_read() -> None:

@@ -109,7 +109,9 @@ def evaluate(settings: EvaluateConfig) -> None:
         path = settings.run / "evaluation" / f"{task}.json"
         if reason := obstacles[task]:
             console.print(f"{task} left out: {reason}")
-            path.unlink(missing_ok=True)  # a result of other weights must not stand beside new ones
+            path.unlink(missing_ok=True)  # results of other weights must not stand beside new ones
+            if task == "zero_shot":
+                remove_other_examples(settings.run / "evaluation" / "examples", [])
             continue
         documents[task] = _head(subject, settings, task) | MEASURES[task](subject, settings)
         write_json(path, documents[task])
@@ -200,6 +202,7 @@ def _write_examples(
             folder,
             image=image[0, 0].cpu().numpy(),
             similarity=on_grid[0, 0].cpu().numpy(),
+            spacing_mm=subject.spacing_mm(studies.volume_ids[row]),
             about=about,
         )
     remove_other_examples(folder, [studies.study_ids[row] for row, _ in chosen])

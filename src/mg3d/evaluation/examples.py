@@ -79,6 +79,7 @@ def write_example(
     *,
     image: NDArray[np.float32],
     similarity: NDArray[np.float32],
+    spacing_mm: tuple[float, float, float],
     about: dict[str, Any],
 ) -> None:
     """Write one example: planes as safetensors, what they show as JSON.
@@ -87,6 +88,7 @@ def write_example(
         folder: ``evaluation/examples`` of the run.
         image: (X, Y, Z) in [0, 1], the model's input.
         similarity: (X, Y, Z) on the same grid.
+        spacing_mm: Of that grid along (x, y, z); gives the pictures' pixel sizes.
         about: What is shown; ``study_id`` names the files.
     """
     x, y, z = np.unravel_index(int(np.argmax(similarity)), similarity.shape)
@@ -98,7 +100,14 @@ def write_example(
     }
     name = about["study_id"]
     write_atomic(folder / f"{name}.safetensors", save(shown))
-    planes = {plane: {"axis": "xyz"[axis], "index": centre[axis]} for plane, axis in PLANES.items()}
+    planes = {
+        plane: {
+            "axis": "xyz"[axis],
+            "index": centre[axis],
+            "pixel_mm": [size for other, size in enumerate(spacing_mm) if other != axis][::-1],
+        }
+        for plane, axis in PLANES.items()
+    }
     window = {"window_hu": list(WINDOW_HU), "rule": RULE, "voxel": list(centre)}
     write_json(folder / f"{name}.json", about | {"planes": planes} | window)
 

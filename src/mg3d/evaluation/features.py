@@ -69,21 +69,24 @@ class FeatureCache:
         Returns:
             (V, ...) array a feature, in the order of the dataset.
         """
-        parts = []
-        with bar() as progress, torch.inference_mode():
-            task = progress.add_task(f"encoding {name}", total=len(dataset), status="")
-            for first in range(0, len(dataset), PART_VOLUMES):
-                rows = range(first, min(first + PART_VOLUMES, len(dataset)))
-                path = self.folder / f"{name}-{rows.start:06d}-{rows.stop:06d}.safetensors"
-                part = _read_part(path, len(rows))
-                missing = {key: make for key, make in features.items() if key not in part}
-                if missing:
-                    part |= self._encode(dataset, rows, missing, partial(progress.advance, task))
-                    write_atomic(path, save(part))
-                else:
-                    progress.advance(task, len(rows))
-                parts.append(part)
-        return {key: np.concatenate([part[key] for part in parts]) for key in features}
+        parts = {}
+        for first in range(0, len(dataset), PART_VOLUMES):
+            rows = range(first, min(first + PART_VOLUMES, len(dataset)))
+            parts[rows] = _read_part(self._path(name, rows), len(rows))
+        unfinished = [rows for rows, part in parts.items() if features.keys() - part.keys()]
+        if unfinished:
+            with bar() as progress, torch.inference_mode():
+                total = sum(len(rows) for rows in unfinished)
+                task = progress.add_task(f"encoding {name}", total=total, status="")
+                for rows in unfinished:
+                    missing = {k: make for k, make in features.items() if k not in parts[rows]}
+                    advance = partial(progress.advance, task)
+                    parts[rows] |= self._encode(dataset, rows, missing, advance)
+                    write_atomic(self._path(name, rows), save(parts[rows]))
+        return {key: np.concatenate([part[key] for part in parts.values()]) for key in features}
+
+    def _path(self, name: str, rows: range) -> Path:
+        return self.folder / f"{name}-{rows.start:06d}-{rows.stop:06d}.safetensors"
 
     def _encode(
         self,

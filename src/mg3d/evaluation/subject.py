@@ -148,6 +148,12 @@ class Subject:
         dataset = StudyDataset(self.store, rows, self.release.tokenizer)
         return collate([dataset[0]]).to(self.cache.device).image
 
+    def spacing_mm(self, volume_id: str) -> tuple[float, float, float]:
+        """Millimetres between the voxels of `image` along x, y, z."""
+        affine = np.array(self.store.facts(volume_id)["affine"])
+        x, y, z = np.linalg.norm(affine[:3, :3], axis=0).tolist()
+        return x, y, z
+
     def _compute(
         self, name: str, rows: Sequence[StoreRow], features: dict[str, Feature]
     ) -> dict[str, Array]:
