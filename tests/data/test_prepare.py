@@ -110,7 +110,7 @@ def test_a_disk_that_fills_while_an_old_store_is_renewed(
     make_site: Any, tree: Tree, tmp_path: Path, body: Any, write_nifti: Any
 ) -> None:
     """At no moment does a store answer with an index that is not that of its volumes."""
-    site = make_site(3)
+    site = make_site(2)
     for write in range(2, 12):
         write_nifti(site.image(1), body(seed=1), np.diag([3.0, 3, 4, 1]))
         settings = site.config(tmp_path / f"store{write}")
@@ -144,8 +144,8 @@ def test_killed_in_the_middle_and_run_again(
     num_workers: int, make_site: Any, tree: Tree, tmp_path: Path, body: Any, write_nifti: Any
 ) -> None:
     site = make_site(7)
-    for number in range(3, 7):  # the last ones take long enough to be interrupted
-        write_nifti(site.image(number), body(number, (150, 130, 120)), np.diag([1.0, 1, 1, 1]))
+    for number in range(2, 7):  # the last ones take long enough to be interrupted
+        write_nifti(site.image(number), body(number, (90, 80, 70)), np.diag([1.0, 1, 1, 1]))
     out = tmp_path / "store"
     command = [
         sys.executable, "-m", "mg3d", "prepare", str(site.manifest), str(out),

@@ -98,6 +98,8 @@ def test_unknown_formats_say_what_is_supported(tmp_path: Path) -> None:
     (tmp_path / "ct.dcm").write_bytes(b"")
     with pytest.raises(ScanError, match=r"unknown format '.dcm'; supported: .nii.gz, .nii"):
         read_volume(tmp_path / "ct.dcm")
+    with pytest.raises(ScanError, match="a folder; supported"):
+        read_volume(tmp_path)
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

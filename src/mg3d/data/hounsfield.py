@@ -2,7 +2,7 @@
 
 The checks are conservative: they stop what cannot be CT numbers (masks, 8-bit exports, values
 that were rescaled twice or never) and only warn about what is merely unusual. Thresholds were
-set on seven public scans of thorax, abdomen and limbs, none of which warns.
+set on eight public scans of thorax, abdomen and limbs, none of which warns.
 """
 
 import numpy as np

@@ -5,7 +5,6 @@ stopped anywhere goes on when the same command is given again and ends with the 
 """
 
 import json
-import os
 import shutil
 import time
 from collections.abc import Iterator, Sequence
@@ -13,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from joblib import cpu_count
+from rich.markup import escape
 from rich.table import Table
 
 from mg3d.data.clauses import ClauseRule
@@ -47,7 +48,8 @@ class PrepareConfig:
     """What to prepare, and how."""
 
     manifest: Path
-    """Table of scans and reports, .csv, .tsv or .jsonl (docs: manifest)."""
+    """Table (.csv, .tsv, .jsonl), one row a volume: study_id, patient_id, image, and, if there are
+    any, volume_id, findings, impression or report, split, label:<name>."""
     out: Path
     """Folder of the store; goes on where an earlier run stopped."""
     labels: Path | None = None
@@ -183,7 +185,7 @@ def _plan(manifest: Manifest, settings: PrepareConfig) -> tuple[list[ScanJob], l
 
 def _watch(jobs: Sequence[ScanJob], settings: PrepareConfig) -> list[ScanOutcome]:
     """Run the jobs behind a progress bar with rate and estimate."""
-    num_workers = settings.num_workers or len(os.sched_getaffinity(0))
+    num_workers = settings.num_workers or cpu_count()
     outcomes: list[ScanOutcome] = []
     num_bad = 0
     began = time.monotonic()
@@ -282,14 +284,16 @@ def _summarise(
     """Say what was kept, and show in one table what was not."""
     num_warned = sum(bool(outcome.warnings) for outcome in outcomes)
     warned = f", {num_warned} with warnings (see {INDEX_FILE})" if num_warned else ""
-    console.print(f"{out}: {len(outcomes) - len(set_aside)} volumes in the store{warned}")
+    num_kept = len(outcomes) - len(set_aside)
+    console.print(escape(f"{out}: {num_kept} volumes in the store{warned}"))
     if not set_aside:
         return
     table = Table(title=f"{len(set_aside)} volumes set aside", title_justify="left")
     for name in ("volume", "image", "reason", "what to do"):
         table.add_column(name, overflow="fold")
     for outcome in set_aside[:_MOST_SHOWN]:
-        table.add_row(outcome.volume_id, outcome.image, outcome.problem, outcome.message)
+        cells = (outcome.volume_id, outcome.image, outcome.problem, outcome.message)
+        table.add_row(*map(escape, cells))
     console.print(table)
     if len(set_aside) > _MOST_SHOWN:
-        console.print(f"and {len(set_aside) - _MOST_SHOWN} more in {out / QUARANTINE_FILE}")
+        console.print(escape(f"and {len(set_aside) - _MOST_SHOWN} more in {out / QUARANTINE_FILE}"))

@@ -36,8 +36,9 @@ def read_volume(path: Path | str) -> Volume:
             if not path.is_file():
                 raise ScanError("no such file; check the path in the manifest", "missing_file")
             return reader(path)
+    kind = "a folder" if path.is_dir() else f"unknown format {path.suffix!r}"
     raise ScanError(
-        f"unknown format {''.join(path.suffixes[-2:])!r}; supported: {', '.join(READERS)}. Convert "
+        f"{kind}; supported: {', '.join(READERS)}. Convert "
         "the image, for example DICOM to NIfTI with dcm2niix."
     )
 

@@ -73,6 +73,9 @@ class ReportTokenizer:
         if max_tokens <= num_special:
             raise ConfigError(f"max_tokens {max_tokens}: give more than {num_special}")
         self.tokenizer = tokenizer
+        self._backend = tokenizer.backend_tokenizer
+        self._backend.no_truncation()  # saved tokenizers may cut or pad by themselves
+        self._backend.no_padding()
         self.max_tokens = max_tokens
         self.clauses: ClauseRule = clauses
 
@@ -178,20 +181,17 @@ class ReportTokenizer:
     def _tokenize(self, clauses: tuple[str, ...]) -> TokenizedReport:
         lowered = [clause.lower() for clause in clauses]
         text = " ".join(lowered)
-        encoded = self.tokenizer(
-            text, return_offsets_mapping=True, return_special_tokens_mask=True, verbose=False
-        )
-        num_truncated = max(0, len(encoded["input_ids"]) - self.max_tokens)
+        encoded = self._backend.encode(text)
+        num_truncated = max(0, len(encoded) - self.max_tokens)
         if num_truncated:
-            encoded = self.tokenizer(
-                text, return_offsets_mapping=True, return_special_tokens_mask=True,
-                truncation=True, max_length=self.max_tokens,
-            )  # fmt: skip
-        special = np.array(encoded["special_tokens_mask"], dtype=bool)
+            self._backend.enable_truncation(self.max_tokens)
+            encoded = self._backend.encode(text)
+            self._backend.no_truncation()
+        special = np.array(encoded.special_tokens_mask, dtype=bool)
         return TokenizedReport(
-            token_ids=np.array(encoded["input_ids"], dtype=np.int64),
-            clause_ids=_renumber(_clause_of(encoded["offset_mapping"], lowered), special),
-            word_ids=_renumber(_as_array(encoded.word_ids()), special),
+            token_ids=np.array(encoded.ids, dtype=np.int64),
+            clause_ids=_renumber(_clause_of(encoded.offsets, lowered), special),
+            word_ids=_renumber(_as_array(encoded.word_ids), special),
             num_truncated=num_truncated,
         )
 
