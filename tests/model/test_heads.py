@@ -6,6 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from mg3d.errors import DataError
 from mg3d.model.heads import ContrastiveScale, EmbeddingHead, MaskedTokenHead, MlpHead
 
 
@@ -61,6 +62,11 @@ def test_whitening_fewer_samples_or_features_than_dimensions_stays_bounded() -> 
     (embedded * torch.randn_like(embedded)).sum().backward()
     assert weight.grad is not None
     assert (weight.grad.abs().amax(dim=1) > 0).all()
+
+
+def test_whitening_without_studies_says_what_to_do() -> None:
+    with pytest.raises(DataError, match="got 1 usable studies and needs 2"):
+        EmbeddingHead(4, 4).whiten_(torch.randn(1, 4))
 
 
 def test_whitening_does_not_touch_the_graph() -> None:

@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mg3d.errors import DataError
+
 MAX_LOGIT_SCALE = 100.0
 """Ceiling of 1 / temperature, as in CLIP (arXiv:2103.00020)."""
 
@@ -45,7 +47,15 @@ class EmbeddingHead(nn.Module):
                 directions of largest variance are kept, in decreasing order.
             shrinkage: In (0, 1]: how far variances are drawn to their mean before division, which
                 keeps directions that the samples hardly show from being blown up.
+
+        Raises:
+            DataError: If there are fewer than 2 samples.
         """
+        if len(samples_KD) < 2:
+            raise DataError(
+                f"whitening the embedding heads got {len(samples_KD)} usable studies and needs 2 "
+                "or more, best several hundred; add studies with a report, or switch whitening off."
+            )
         nn.init.ones_(self.norm.weight)
         nn.init.zeros_(self.norm.bias)
         normed_KD = self.norm(samples_KD.to(self.norm.weight.dtype)).double()

@@ -276,9 +276,7 @@ def _named_backbone(name_or_path: str, *, pretrained: bool) -> nn.Module:
             )
         loader: Any = AutoModel
         backbone: nn.Module = (
-            loader.from_pretrained(name_or_path, attn_implementation="sdpa")
-            if pretrained
-            else loader.from_config(architecture, attn_implementation="sdpa")
+            loader.from_pretrained(name_or_path) if pretrained else loader.from_config(architecture)
         )
     except (OSError, ValueError) as error:
         raise ConfigError(
