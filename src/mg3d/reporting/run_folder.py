@@ -120,7 +120,7 @@ def _read_steps(path: Path) -> tuple[LoggedStep, ...]:
     if not path.is_file():
         raise DataError(
             f"{path}: not found, so {path.parent} is not the folder of a run. Give the folder that "
-            "`mg3d pretrain --run` wrote."
+            "`mg3d pretrain` wrote."
         )
     by_step: dict[int, LoggedStep] = {}  # a resumed run may log a step again; the last one counts
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
