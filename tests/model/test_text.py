@@ -74,6 +74,26 @@ def test_clauses_and_their_gradients_equal_encoding_one_by_one(
         torch.testing.assert_close(one, other, rtol=0, atol=1e-10)  # measured 4e-14 of up to 50
 
 
+def test_gradient_of_shared_clauses_is_the_same_to_the_bit_on_any_day() -> None:
+    """Plain indexing adds shared gradients in the order of threads."""
+    torch.manual_seed(0)
+    encoder = TextEncoder(TextConfig(**{**SMALL, "hidden_size": 128}, clause_scope="clause"))  # type: ignore[arg-type]
+    ids = torch.randint(5, 40, (6, 8))[torch.randint(0, 6, (16, 30))].flatten(1)
+    clauses = torch.arange(1, 31).repeat_interleave(8).expand(16, -1)
+    readout = torch.randn(16, 240, 128)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        runs = []
+        for _ in range(6):
+            hidden, _ = encoder(ids, ids > 0, clauses)
+            table = encoder.token_embedding.weight
+            runs.append(torch.autograd.grad((hidden * readout).sum(), table)[0])
+    finally:
+        torch.set_num_threads(threads)
+    assert all(torch.equal(run, runs[0]) for run in runs)
+
+
 def test_prompt_means_the_same_alone_and_inside_a_report() -> None:
     prompt = torch.tensor([[CLS, 21, 22, SEP]]), torch.tensor([[0, 1, 1, 0]])
     for scope, same in (("clause", True), ("report", False)):

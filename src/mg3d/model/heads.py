@@ -37,8 +37,8 @@ class EmbeddingHead(nn.Module):
     def whiten_(self, samples_KD: Tensor, *, shrinkage: float = 0.1) -> None:
         """Set the weights so that the samples' embeddings are centred and of equal spread.
 
-        Fresh features of different studies point almost the same way (cosines above 0.99), and a
-        contrastive loss then stays at ln(batch) for long. BatchNorm removes that common part, but
+        Fresh features of different studies point almost the same way, and a contrastive loss then
+        stays at ln(batch) for long. BatchNorm removes that common part, but
         makes an answer depend on the other studies of the batch. Doing it once, on some studies
         before training, keeps the benefit without batch statistics.
 

@@ -183,8 +183,11 @@ class TextEncoder(nn.Module):
         keyed_RK = torch.cat([lengths_R[:, None], rows_RT], dim=1)
         keyed_UK, unique_R = torch.unique(keyed_RK, dim=0, return_inverse=True)
         hidden_UTH = self._encode_sorted(keyed_UK[:, 1:], keyed_UK[:, 0])
+        # A table look-up, because the gradient of plain indexing adds up the uses of a shared
+        # clause in whatever order the threads arrive, and a resumed run would drift off.
+        places_M = unique_R[rows_M] * num_positions + positions_M + int(starts)
         hidden_BLH = hidden_UTH.new_zeros((*ids_BL.shape, self.hidden_size))
-        hidden_BLH[inside_BL] = hidden_UTH[unique_R[rows_M], positions_M + int(starts)]
+        hidden_BLH[inside_BL] = F.embedding(places_M, hidden_UTH.flatten(0, 1))
         return hidden_BLH, inside_BL
 
     def _encode_sorted(self, rows_UT: Tensor, lengths_U: Tensor) -> Tensor:
@@ -285,7 +288,6 @@ def _named_backbone(name_or_path: str, *, pretrained: bool) -> nn.Module:
             "folder; without it the embedded BERT is used (text.name_or_path: null)."
         ) from error
     if getattr(backbone, "pooler", None) is not None:
-        backbone.register_module(
-            "pooler", None
-        )  # nothing reads it, so it would never get a gradient
+        # Nothing reads it, so it would never get a gradient.
+        backbone.register_module("pooler", None)
     return backbone.float()

@@ -75,7 +75,7 @@ class VisionLanguageModel(AssembledModel):
 
     def embed_image(self, image_B1XYZ: Tensor) -> Tensor:
         """(B, E), L2-normalised, comparable with `embed_text`."""
-        self._require("plain_space", "embeddings")
+        self._require_plain_space("embeddings")
         embedding_BE: Tensor = self.image_head(self._volume(self.encode_image(image_B1XYZ)))
         return embedding_BE
 
@@ -83,27 +83,27 @@ class VisionLanguageModel(AssembledModel):
         self, token_ids_BL: Tensor, token_mask_BL: Tensor, clause_ids_BL: Tensor
     ) -> Tensor:
         """(B, E), L2-normalised, comparable with `embed_image`."""
-        self._require("plain_space", "embeddings")
+        self._require_plain_space("embeddings")
         text = self.encode_text(token_ids_BL, token_mask_BL, clause_ids_BL)
         embedding_BE: Tensor = self.text_head(self._report(text))
         return embedding_BE
 
     def plain_embeddings(self, image: ImageFeatures, text: TextFeatures) -> tuple[Tensor, Tensor]:
         """Image-only and text-only embeddings, (B, E) each, L2-normalised."""
-        self._require("plain_space", "embeddings")
+        self._require_plain_space("embeddings")
         return self.image_head(self._volume(image)), self.text_head(self._report(text))
 
     @property
     def logit_scale(self) -> Tensor:
         """(1,) factor on plain cosines, with gradient."""
-        self._require("plain_space", "a temperature")
+        self._require_plain_space("temperature")
         factor: Tensor = self.temperature()
         return factor
 
     @property
     def logit_bias(self) -> Tensor | None:
         """(1,) offset of plain logits; None but for siglip."""
-        self._require("plain_space", "a temperature")
+        self._require_plain_space("temperature")
         return self.temperature.bias
 
     @torch.no_grad()
@@ -111,8 +111,9 @@ class VisionLanguageModel(AssembledModel):
         """Where in the volume does it say what the text says?
 
         The value of a token is how much the cosine of volume and text falls when that token is
-        left out of the pooling: exact, without gradients, positive where the token speaks for the
-        text. Compare with the map of a negated prompt to cancel what every volume shares.
+        left out of the pooling (by a positional read-out: replaced by the volume's mean token):
+        exact, without gradients, positive where the token speaks for the text. Compare with the
+        map of a negated prompt to cancel what every volume shares.
 
         Args:
             image_B1XYZ: Volumes, (B, 1, X, Y, Z).
@@ -121,7 +122,7 @@ class VisionLanguageModel(AssembledModel):
         Returns:
             (B, x, y, z): one value a token; the token grid covers the volume evenly.
         """
-        self._require("plain_space", "embeddings")
+        self._require_plain_space("embeddings")
         image = self.encode_image(image_B1XYZ)
         whole_BE = self.image_head(self._volume(image))
         without_BNE = self.image_head(self.volume_pool.leave_one_out(image.tokens))
@@ -323,8 +324,8 @@ class VisionLanguageModel(AssembledModel):
         gated = self.config.fusion.kind == "gate"
         return self._fused_volume(fused) if gated else self._report(text)
 
-    def _require(self, need: str, what: str) -> None:
-        if not getattr(self.wiring, need):
+    def _require_plain_space(self, what: str) -> None:
+        if not self.wiring.plain_space:
             raise ConfigError(
                 f"this model has no {what}: it was built for {', '.join(self.config.parts)}. Train "
                 "with plain_alignment, clip or siglip to compare volumes with texts."
