@@ -18,11 +18,10 @@ def draw_emphysema(draw: Draw) -> Lesion:
     """Large pockets without tissue, most of them in the upper lobes."""
     count = draw.count(5, 8)
     sizes = tuple(draw.size(14, 34) for _ in range(count))
-    side = "bilateral"
     return Lesion(
         centers=sample_lung(draw.anatomy, draw.source, count, margin=8, low=(-1, -0.8, 0.05)),
         sizes=sizes,
-        side=side,
+        side="bilateral",
         place="upper lobes",
         kind=draw.pick("centrilobular", "paraseptal", "bullous"),
         severity=severity(max(sizes), 14, 34),
@@ -96,10 +95,10 @@ def paint_nodule(canvas: Canvas, anatomy: Anatomy, lesion: Lesion, label: int) -
 
 
 def draw_opacity(draw: Draw) -> Lesion:
-    """Hazy ground-glass areas through which vessels stay visible."""
+    """Hazy ground-glass areas, the largest one in the named lobe."""
     count = draw.count(1, 3)
     lobe = draw.pick(*LOBES)
-    sizes = tuple(draw.size(18, 44) for _ in range(count))
+    sizes = tuple(sorted((draw.size(18, 44) for _ in range(count)), reverse=True))
     first = sample_lung(draw.anatomy, draw.source, 1, margin=14, lobe=lobe)
     others = sample_lung(draw.anatomy, draw.source, count - 1, margin=12)
     return Lesion(
@@ -116,7 +115,7 @@ def draw_opacity(draw: Draw) -> Lesion:
 
 
 def paint_opacity(canvas: Canvas, anatomy: Anatomy, lesion: Lesion, label: int) -> None:
-    """Raise the density smoothly towards -560 HU; what is denser already stays."""
+    """Raise the density smoothly towards -560 HU; vessels, being denser, stay visible."""
     for center, radius in zip(lesion.centers, lesion.sizes, strict=True):
         box, distance = _cloud(canvas, center, radius, lesion.seed, edge=8)
         share = canvas.inside(distance, softness=16) * canvas.lung_room(box) * lesion.strength

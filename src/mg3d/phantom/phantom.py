@@ -2,6 +2,8 @@
 
 NIfTI volumes, a CSV of reports, a CSV of labels and masks; layout in
 docs/explanation/contracts.md. The tables come last, so a folder with ``reports.csv`` is complete.
+The same seed gives the same bytes with the same NumPy and zlib on the same kind of processor;
+elsewhere a sine may round differently, which moves single voxels by 1 HU.
 """
 
 import csv
