@@ -95,7 +95,9 @@ def make_site(tmp_path: Path) -> Callable[..., Site]:
 
 
 @pytest.fixture(autouse=True)
-def _quiet_console() -> Any:
+def _quiet_and_quick(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """No progress bars, and no waiting for the disk: no test cuts the power."""
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
     console.quiet = True
     yield
     console.quiet = False

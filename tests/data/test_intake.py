@@ -95,6 +95,14 @@ def test_a_scan_that_went_bad_takes_its_volume_along(job: ScanJob) -> None:
     assert not (job.store / "store.json").exists()  # so nobody reads the old index over it
 
 
+def test_a_volume_outlives_its_source(job: ScanJob) -> None:
+    first = take_in(job)
+    job.source.unlink()
+    assert take_in(job) == first
+    volume_path(job.store, "v").unlink()
+    assert take_in(job).problem == "missing_file"
+
+
 def test_too_large_a_scan_is_set_aside(job: ScanJob, monkeypatch: pytest.MonkeyPatch) -> None:
     def exhausted(path: Path) -> None:
         raise MemoryError

@@ -8,7 +8,7 @@ import pytest
 from joblib.externals.loky import get_reusable_executor
 
 from mg3d.data.grid import GridConfig
-from mg3d.data.intake import ScanJob, ScanOutcome
+from mg3d.data.intake import ScanJob, ScanOutcome, take_in
 from mg3d.data.pool import IN_FLIGHT_FOLDER, run_jobs, take_markers
 from mg3d.errors import StorageError
 
@@ -67,3 +67,9 @@ def test_a_full_disk_stops_everything(tmp_path: Path) -> None:
         list(run_jobs(_jobs(tmp_path, 4), work, 1, tmp_path))
     assert "v0" in take_markers(tmp_path)
     assert take_markers(tmp_path) == []
+
+
+def test_a_store_that_cannot_be_marked_is_a_storage_error(tmp_path: Path) -> None:
+    (tmp_path / IN_FLIGHT_FOLDER).write_text("in the way")
+    with pytest.raises(StorageError, match="cannot be written"):
+        list(run_jobs(_jobs(tmp_path, 1), take_in, 1, tmp_path))

@@ -5,6 +5,8 @@ that were rescaled twice or never) and only warn about what is merely unusual. T
 set on eight public scans of thorax, abdomen and limbs, none of which warns.
 """
 
+import math
+
 import numpy as np
 import numpy.typing as npt
 
@@ -73,8 +75,8 @@ def check_hu(values: npt.NDArray[np.generic]) -> tuple[str, ...]:
 
 
 def _sample(values: npt.NDArray[np.generic]) -> npt.NDArray[np.float32]:
-    """About 200,000 voxels spread evenly: enough for shares, quick for a billion voxels."""
-    step = max(1, round((values.size / _NUM_SAMPLES) ** (1 / 3)))
+    """At most about 200,000 voxels spread evenly: enough for shares, quick for a billion voxels."""
+    step = math.ceil((values.size / _NUM_SAMPLES) ** (1 / 3))
     return values[::step, ::step, ::step].astype(np.float32)
 
 

@@ -87,17 +87,20 @@ def _existing(job: ScanJob) -> ScanOutcome | None:
 
     As in make, a source older than the volume is taken for unchanged when its size agrees (the
     inode's change time counts too, so an old file moved into place is noticed); else its hash
-    decides.
+    decides. Where the source is gone, an archive not mounted say, the volume stays.
     """
     path = volume_path(job.store, job.volume_id)
     try:
         content, made = path.read_bytes(), path.stat()
         _, facts = decode_volume(content, job.volume_id)
-        source = job.source.stat()
     except (OSError, DataError):
         return None
-    wanted = (_recipe(job), job.image, source.st_size)
-    if (facts.get("recipe"), facts.get("image"), facts.get("source_bytes")) != wanted:
+    if (facts.get("recipe"), facts.get("image")) != (_recipe(job), job.image):
+        return None
+    if not job.source.exists():
+        return _taken(job, facts, content)
+    source = job.source.stat()
+    if facts["source_bytes"] != source.st_size:
         return None
     untouched = max(source.st_mtime_ns, source.st_ctime_ns) < made.st_mtime_ns
     if not untouched and _hash_file(job.source) != facts["source_sha256"]:

@@ -13,8 +13,7 @@ from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 from mg3d.data.intake import ScanJob, ScanOutcome, set_aside
 from mg3d.data.scan_error import ScanError
-from mg3d.errors import DataError
-from mg3d.files import write_atomic
+from mg3d.errors import DataError, StorageError
 
 IN_FLIGHT_FOLDER = ".in_flight"
 Work = Callable[[ScanJob], ScanOutcome]
@@ -59,7 +58,7 @@ def run_jobs(
 def take_markers(store: Path) -> list[str]:
     """Names of the volumes that were in flight when their process died; forgets them."""
     folder = store / IN_FLIGHT_FOLDER
-    names = sorted(path.name for path in folder.glob("*") if not path.name.startswith("."))
+    names = sorted(path.name for path in folder.glob("*"))
     for path in folder.glob("*"):
         path.unlink()
     return names
@@ -86,7 +85,15 @@ def _parallel(
 
 def _marked(job: ScanJob, work: Work, store: Path) -> ScanOutcome:
     marker = store / IN_FLIGHT_FOLDER / job.volume_id
-    write_atomic(marker, "")
+    try:
+        # Empty and not synced to the disk: it must outlive this process, not the machine.
+        marker.parent.mkdir(parents=True, exist_ok=True)
+        marker.touch()
+    except OSError as error:
+        raise StorageError(
+            f"{marker}: {error.strerror}; the store cannot be written. Free space or choose "
+            "another folder, then run the same command again."
+        ) from error
     outcome = work(job)
     marker.unlink()
     return outcome

@@ -35,6 +35,7 @@ from mg3d.data.store import (
     VolumeStore,
     hash_content,
     to_jsonl,
+    volume_path,
 )
 from mg3d.errors import ConfigError, DataError
 from mg3d.files import remove_stale_temporaries, write_atomic, write_json
@@ -65,7 +66,7 @@ class PrepareConfig:
     allow_quarantine: bool = False
     """Exit with 0 even if scans had to be set aside."""
     overwrite: bool = False
-    """Replace a store that was made with other settings."""
+    """Replace a store that was made with other settings or holds volumes not in the manifest."""
     num_workers: int = 0
     """Processes, each holding one scan; 0 = one a CPU core."""
 
@@ -84,7 +85,8 @@ def prepare(settings: PrepareConfig) -> VolumeStore:
         The store, opened.
 
     Raises:
-        ConfigError: If the folder holds a store made with other settings.
+        ConfigError: If the folder holds a store made with other settings, or volumes that this
+            manifest would drop, and ``overwrite`` is off.
         DataError: If the manifest is wrong (nothing is written), or, after everything good is
             written, if scans were set aside and ``allow_quarantine`` is off.
         StorageError: If the store cannot be written.
@@ -96,8 +98,10 @@ def prepare(settings: PrepareConfig) -> VolumeStore:
         split=settings.split,
         keep_without_report=settings.keep_without_report,
     )
-    _claim(settings.out, store_settings, overwrite=settings.overwrite)
     jobs, outcomes = _plan(manifest, settings)
+    if not settings.overwrite:
+        _refuse_to_drop(settings.out, {job.volume_id for job in jobs})
+    _claim(settings.out, store_settings, overwrite=settings.overwrite)
     outcomes += _watch(jobs, settings)
     _publish(settings.out, manifest, store_settings, outcomes)
     set_aside = sorted((o for o in outcomes if o.problem), key=lambda o: o.volume_id)
@@ -109,6 +113,21 @@ def prepare(settings: PrepareConfig) -> VolumeStore:
             "the same command again, or accept it with --allow_quarantine true."
         )
     return VolumeStore.open(settings.out)
+
+
+def _refuse_to_drop(out: Path, wanted: set[str]) -> None:
+    """Stop before a wrong manifest empties a store that took days to make."""
+    dropped = sorted(_stored_volumes(out) - wanted)
+    if dropped:
+        raise ConfigError(
+            f"{out}: holds {len(dropped)} volumes that this manifest does not ask for (the first "
+            f"is {dropped[0]!r}). Choose another folder, or drop them with --overwrite true."
+        )
+
+
+def _stored_volumes(out: Path) -> set[str]:
+    ending = ".safetensors"
+    return {path.name.removesuffix(ending) for path in (out / VOLUME_FOLDER).glob(f"[!.]*{ending}")}
 
 
 def _claim(out: Path, settings: StoreSettings, *, overwrite: bool) -> None:
@@ -270,10 +289,9 @@ def _content(path: Path) -> bytes | None:
 
 
 def _tidy(out: Path, kept: set[str]) -> None:
-    """Remove volumes that the manifest no longer names, and the traces of the work."""
-    for path in (out / VOLUME_FOLDER).glob("*.safetensors"):
-        if path.name.removesuffix(".safetensors") not in kept:
-            path.unlink()
+    """Remove volumes that are not in the index (any more), and the traces of the work."""
+    for volume_id in _stored_volumes(out) - kept:
+        volume_path(out, volume_id).unlink()
     shutil.rmtree(out / IN_FLIGHT_FOLDER, ignore_errors=True)
     (out / PREPARING_FILE).unlink(missing_ok=True)
 
