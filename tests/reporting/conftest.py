@@ -194,7 +194,8 @@ def _write_example(folder: Path, study_id: str, finding: str) -> None:
         arrays[f"{plane}_similarity"] = (0.1 + 0.4 * peak).astype(np.float32)
     save_file(arrays, folder / f"{study_id}.safetensors")
     about = {
-        "planes": ["axial", "coronal", "sagittal"], "finding": finding, "label": 1, "score": 0.31,
+        "planes": {plane: {"pixel_mm": [4.8, 5.4]} for plane in ("axial", "coronal", "sagittal")},
+        "finding": finding, "label": 1, "score": 0.31,
         "prompt": f"there is {finding.lower()}.",
     }  # fmt: skip
     (folder / f"{study_id}.json").write_text(json.dumps(about))

@@ -1,7 +1,9 @@
 """Example pictures: the right plane in the right place, one colour scale for all planes."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -46,3 +48,17 @@ def test_a_constant_map_is_drawn(example: ExampleStudy) -> None:
     flat = {plane: np.zeros_like(values) for plane, values in example.similarities.items()}
     low, high = example_figure(replace(example, similarities=flat)).axes[3].images[1].get_clim()
     assert low < high
+
+
+def test_pixels_have_their_true_shape(example: ExampleStudy) -> None:
+    axes = example_figure(example).axes
+    assert all(axes[index].get_aspect() == pytest.approx(4.8 / 5.4) for index in range(6))
+
+
+def test_an_example_without_pixel_sizes_is_drawn_with_square_pixels(
+    run_folder: Path, edit_json: Callable[[Path, Callable[[dict[str, Any]], object]], None]
+) -> None:
+    path = next((run_folder / "evaluation" / "examples").glob("*.json"))
+    edit_json(path, lambda about: about.pop("planes"))
+    example = next(e for e in read_run(run_folder).examples if e.study_id == path.stem)
+    assert example_figure(example).axes[0].get_aspect() == 1.0

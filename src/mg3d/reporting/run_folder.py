@@ -71,7 +71,9 @@ class ExampleStudy:
     images: Mapping[str, NDArray[np.uint8]]
     """Plane -> (rows, columns), in display orientation."""
     similarities: Mapping[str, NDArray[np.float32]]
-    """Plane -> (rows, columns), cosines."""
+    """Plane -> (rows, columns): what each place adds to the similarity of volume and prompt."""
+    pixel_mm: Mapping[str, tuple[float, float]]
+    """Plane -> distance of rows and of columns in mm."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -204,4 +206,12 @@ def _read_example(path: Path) -> ExampleStudy:
         label=about.get("label"),
         images=images,
         similarities=similarities,
+        pixel_mm={plane: _pixel_mm(about, plane) for plane in PLANES},
     )
+
+
+def _pixel_mm(about: Mapping[str, Any], plane: str) -> tuple[float, float]:
+    planes = about.get("planes")
+    known = planes.get(plane, {}).get("pixel_mm") if isinstance(planes, dict) else None
+    rows, columns = known or (1.0, 1.0)
+    return float(rows), float(columns)

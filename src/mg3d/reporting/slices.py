@@ -23,23 +23,33 @@ _LEAST_SHOWN = 0.3
 def example_figure(example: ExampleStudy) -> Figure:
     """Upper row the CT, lower row the same planes with the similarity to the prompt on top."""
     low, high = _range(example)
-    widths = [example.images[plane].shape[1] / example.images[plane].shape[0] for plane in PLANES]
+    widths = [_width_by_height(example, plane) for plane in PLANES]
     with style():
         figure = Figure(
             figsize=(1.0 + 2.1 * sum(widths), 4.4), facecolor=BACKGROUND, layout="constrained"
         )
         grid = figure.subplots(2, len(PLANES), gridspec_kw={"width_ratios": widths}, squeeze=False)
         for column, plane in enumerate(PLANES):
-            for row in range(2):
-                _draw_plane(grid[row][column], example, plane)
-            grid[0][column].set_title(plane, color=FOREGROUND)
-            _draw_overlay(grid[1][column], example, plane, low, high)
+            upper, lower = grid[0][column], grid[1][column]
+            _draw_plane(upper, example, plane)
+            _draw_plane(lower, example, plane)
+            _draw_overlay(lower, example, plane, low, high)
+            upper.set_title(plane, color=FOREGROUND)
+            row_mm, column_mm = example.pixel_mm[plane]
+            upper.set_aspect(row_mm / column_mm)
+            lower.set_aspect(row_mm / column_mm)
         scale = ScalarMappable(Normalize(low, high), _overlay_colours())
         bar = figure.colorbar(scale, ax=grid.ravel().tolist(), shrink=0.6, pad=0.02, aspect=22)
         bar.set_label("contribution to similarity", color=FOREGROUND)
         bar.ax.tick_params(colors=FOREGROUND)
         bar.outline.set_visible(False)
     return figure
+
+
+def _width_by_height(example: ExampleStudy, plane: str) -> float:
+    rows, columns = example.images[plane].shape
+    row_mm, column_mm = example.pixel_mm[plane]
+    return float(columns * column_mm / (rows * row_mm))
 
 
 def _range(example: ExampleStudy) -> tuple[float, float]:
