@@ -47,7 +47,7 @@ def main() -> None:
         ax.set_axis_off()
     figure.subplots_adjust(0.005, 0.005, 0.995, 0.96)
     stream = io.BytesIO()
-    figure.savefig(stream, format="png", dpi=76, metadata={"Software": None})
+    figure.savefig(stream, format="png", dpi=68, metadata={"Software": None})
     write_atomic(IMAGE, stream.getvalue())
 
 

@@ -1,15 +1,22 @@
 """The folder: bytes, resuming, refusing."""
 
 import csv
+import errno
 import gzip
 import hashlib
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from dataclasses import replace
 
 import nibabel as nib
 import numpy as np
 import pytest
 
+from mg3d import files
 from mg3d.errors import ConfigError, StorageError
 from mg3d.phantom import phantom as module
 from mg3d.phantom.findings import FINDINGS
@@ -163,3 +170,53 @@ def test_nifti_bytes_carry_no_time_and_no_name():
     assert packed[3] == 0  # no optional fields, such as a file name
     image = nib.Nifti1Image.from_bytes(gzip.decompress(packed))
     assert (np.asarray(image.dataobj) == voxels).all()
+
+
+@pytest.mark.parametrize("number", range(5))
+def test_a_full_disk_is_reported_and_the_next_run_completes(folder, tmp_path, monkeypatch, number):
+    """Settings, mask, image, labels, reports: the disk is full at each of the five writes."""
+    out = tmp_path / "data"
+    one = {"num_train": 1, "num_val": 0, "num_test": 0, "follow_up_share": 0.0}
+    real, writes = files._write_all, []
+
+    def full(stream, payload):
+        writes.append(stream)
+        if len(writes) == number + 1:
+            stream.write(payload[: len(payload) // 2])
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(stream, payload)
+
+    monkeypatch.setattr(files, "_write_all", full)
+    with pytest.raises(StorageError, match="no space left"):
+        phantom(config(out, **one))
+    assert not (out / "reports.csv").exists()
+    monkeypatch.undo()
+    phantom(config(out, **one))
+    assert not list(out.rglob(".*"))
+    assert len(table(out / "reports.csv")) == 1
+    same = "images/train_00000_1.nii.gz"
+    assert digest(out)[same] == digest(folder)[same]
+
+
+def test_killed_processes_leave_nothing_half_written(folder, tmp_path):
+    out = tmp_path / "data"
+    # every study takes 0.1 s more, so that the kill comes while some are missing
+    code = (
+        "import time; from pathlib import Path; from mg3d.phantom import phantom as module;"
+        "draw = module.render; module.render = lambda plan: (time.sleep(0.1), draw(plan))[1];"
+        f"module.phantom(module.PhantomConfig(out=Path({str(out)!r}), num_train=4, num_val=2,"
+        "num_test=2, num_workers=1, grid=(40, 34, 32), follow_up_share=0.3))"
+    )
+    running = subprocess.Popen(
+        [sys.executable, "-c", code], stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    deadline = time.monotonic() + 60
+    while len(list(out.glob("images/*.nii.gz"))) < 2 and time.monotonic() < deadline:
+        time.sleep(0.002)
+    os.killpg(running.pid, signal.SIGKILL)
+    running.wait()
+    assert not (out / "reports.csv").exists()
+    for path in out.glob("images/*.nii.gz"):
+        assert np.asarray(nib.load(path).dataobj).size > 0
+    phantom(config(out))
+    assert digest(out) == digest(folder)
