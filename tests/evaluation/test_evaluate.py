@@ -1,3 +1,5 @@
+import contextlib
+import errno
 import json
 import re
 from pathlib import Path
@@ -7,8 +9,9 @@ import pytest
 import torch
 from safetensors.numpy import load_file
 
+from mg3d import files
 from mg3d.data.dataset import StudyDataset, collate
-from mg3d.errors import CheckpointError, ConfigError, DataError
+from mg3d.errors import CheckpointError, ConfigError, DataError, StorageError
 from mg3d.evaluation import evaluate as module
 from mg3d.evaluation.evaluate import EvaluateConfig, evaluate
 from mg3d.evaluation.features import FeatureCache
@@ -185,3 +188,39 @@ def test_a_model_that_gives_nan_stops_with_a_study_name(
     monkeypatch.setattr(module.Subject, "open", broken)
     with pytest.raises(DataError, match=r"study 'p\d\d_s'.*image embedding is not finite"):
         evaluate(settings(small_run))
+
+
+def test_after_a_disk_was_full_at_any_write_the_same_command_completes(
+    small_run: Path, make_run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = {"tasks": ("zero_shot", "retrieval"), "examples": 1}
+    evaluate(settings(small_run, **few))
+    expected = results(small_run)
+    run = make_run("clip")  # the same weights: clip has the parts of plain_alignment
+    real, written, allowed = files._write_all, 0, 0
+
+    def full(stream, payload: bytes) -> None:
+        nonlocal written
+        written += 1
+        if written > allowed:
+            raise OSError(errno.ENOSPC, "no space left")
+        real(stream, payload)
+
+    monkeypatch.setattr(files, "_write_all", full)
+    while results(run) != expected:
+        written = 0
+        with contextlib.suppress(StorageError):
+            evaluate(settings(run, **few))
+            break
+        allowed += 1
+    assert allowed >= 4  # of two encoded parts, an example, two results; done parts stay
+    assert results(run) == expected
+
+
+def test_the_message_of_a_full_disk(small_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(stream, payload: bytes) -> None:
+        raise OSError(errno.ENOSPC, "no space left")
+
+    monkeypatch.setattr(files, "_write_all", full)
+    with pytest.raises(StorageError, match="no space left while writing"):
+        evaluate(settings(small_run, tasks=("retrieval",)))

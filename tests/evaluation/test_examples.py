@@ -2,6 +2,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import torch
 from safetensors.numpy import load_file
 
 from mg3d.evaluation import examples
@@ -53,28 +54,28 @@ def test_planes_are_in_radiological_display() -> None:
     assert [sagittal[4, 0], sagittal[4, -1]] == [front, back]
 
 
-def test_written_files_show_the_maximum_and_replace_older_ones(tmp_path: Path) -> None:
-    image = np.zeros((4, 5, 6), dtype=np.float32)
-    image[1, 2, 3], image[0, 0, 0] = 1.0, 0.35  # HU 1000 is white, HU -300 is half way
-    similarity = np.zeros_like(image)
-    similarity[1, 2, 3] = 0.5
+def test_written_planes_meet_in_the_best_token_and_replace_older_ones(tmp_path: Path) -> None:
+    image = torch.zeros(8, 12, 16)
+    image[1, 9, 6], image[0, 0, 0] = 1.0, 0.35  # HU 1000 is white, HU -300 is half way
+    similarity = torch.zeros(4, 2, 4)
+    similarity[0, 1, 1] = 0.5  # tokens of 2 x 6 x 4 voxels: the middle is voxel (1, 9, 6)
     about = {"study_id": "s1", "finding": "nodule", "score": 0.1, "label": 1.0}
     examples.write_example(
         tmp_path, image=image, similarity=similarity, spacing_mm=(1.0, 2.0, 3.0), about=about
     )
     planes = load_file(tmp_path / "s1.safetensors")
     told = json.loads((tmp_path / "s1.json").read_text())
-    assert told["voxel"] == [1, 2, 3]
-    assert told["planes"]["axial"] == {"axis": "z", "index": 3, "pixel_mm": [2.0, 1.0]}
+    assert told["voxel"] == [1, 9, 6]
+    assert told["planes"]["axial"] == {"axis": "z", "index": 6, "pixel_mm": [2.0, 1.0]}
     assert told["planes"]["sagittal"]["pixel_mm"] == [3.0, 2.0]  # rows are z, columns are y
     assert told["finding"] == "nodule"
-    for plane, shape in (("axial", (5, 4)), ("coronal", (6, 4)), ("sagittal", (6, 5))):
-        shown, map_ = planes[f"{plane}_image"], planes[f"{plane}_similarity"]
-        assert (shown.dtype, map_.dtype) == (np.uint8, np.float32)
-        assert shown.shape == map_.shape == shape
-        assert shown.max() == 255
-        assert map_.max() == 0.5
-        assert np.unravel_index(map_.argmax(), shape) == np.unravel_index(shown.argmax(), shape)
-    assert examples._grey(image)[0, 0, 0] == 128
+    for plane, shape in (("axial", (12, 8)), ("coronal", (16, 8)), ("sagittal", (16, 12))):
+        shown, overlay = planes[f"{plane}_image"], planes[f"{plane}_similarity"]
+        assert (shown.dtype, overlay.dtype) == (np.uint8, np.float32)
+        assert shown.shape == overlay.shape == shape
+        white = np.unravel_index(shown.argmax(), shape)
+        assert shown[white] == 255
+        assert overlay[white] > 0.7 * overlay.max() > 0.2  # the middle lies between voxels
+    assert examples._grey(image.numpy())[0, 0, 0] == 128
     examples.remove_other_examples(tmp_path, ["s2"])
     assert not list(tmp_path.iterdir())

@@ -185,9 +185,6 @@ def _write_examples(
         image = subject.image(studies.volume_ids[row])
         direction = torch.from_numpy(prompts.positive[finding] - prompts.negative[finding])
         similarity = subject.release.model.similarity_map(image, direction[None].to(image))
-        on_grid = torch.nn.functional.interpolate(
-            similarity[:, None], size=image.shape[2:], mode="trilinear", align_corners=False
-        )
         pair = pairs[scores.finding_names[finding]]
         about = {
             "study_id": studies.study_ids[row],
@@ -200,8 +197,8 @@ def _write_examples(
         }
         write_example(
             folder,
-            image=image[0, 0].cpu().numpy(),
-            similarity=on_grid[0, 0].cpu().numpy(),
+            image=image[0, 0],
+            similarity=similarity[0],
             spacing_mm=subject.spacing_mm(studies.volume_ids[row]),
             about=about,
         )

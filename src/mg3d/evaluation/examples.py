@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from safetensors.numpy import save
+from torch import Tensor
 
 from mg3d.evaluation.bootstrap import Array
 from mg3d.evaluation.metrics import auroc
@@ -62,7 +64,7 @@ def choose_examples(scores: FindingScores, thresholds: Array, count: int) -> lis
     return chosen
 
 
-def planes_through(volume: NDArray[Any], centre: tuple[int, int, int]) -> dict[str, NDArray[Any]]:
+def planes_through(volume: NDArray[Any], centre: tuple[int, ...]) -> dict[str, NDArray[Any]]:
     """The three planes of ``volume`` (X, Y, Z) through ``centre``, in display orientation.
 
     Rows of a picture run downwards and columns to the right; on all three planes both axes of a
@@ -77,26 +79,36 @@ def planes_through(volume: NDArray[Any], centre: tuple[int, int, int]) -> dict[s
 def write_example(
     folder: Path,
     *,
-    image: NDArray[np.float32],
-    similarity: NDArray[np.float32],
+    image: Tensor,
+    similarity: Tensor,
     spacing_mm: tuple[float, float, float],
     about: dict[str, Any],
 ) -> None:
     """Write one example: planes as safetensors, what they show as JSON.
 
+    The planes meet in the middle of the token with the highest similarity. The maximum of the
+    enlarged map would not do: it is flat beyond the outer tokens' middles and lies on the border.
+
     Args:
         folder: ``evaluation/examples`` of the run.
         image: (X, Y, Z) in [0, 1], the model's input.
-        similarity: (X, Y, Z) on the same grid.
-        spacing_mm: Of that grid along (x, y, z); gives the pictures' pixel sizes.
+        similarity: (x, y, z), one value a token.
+        spacing_mm: Of the image along (x, y, z); gives the pictures' pixel sizes.
         about: What is shown; ``study_id`` names the files.
     """
-    x, y, z = np.unravel_index(int(np.argmax(similarity)), similarity.shape)
-    centre = (int(x), int(y), int(z))
-    shown = {f"{plane}_image": cut for plane, cut in planes_through(_grey(image), centre).items()}
+    peak = np.unravel_index(int(similarity.argmax()), similarity.shape)
+    centre = tuple(
+        int((token + 0.5) * size / count)
+        for token, size, count in zip(peak, image.shape, similarity.shape, strict=True)
+    )
+    enlarged = F.interpolate(
+        similarity[None, None], size=image.shape, mode="trilinear", align_corners=False
+    )[0, 0]
+    grey = _grey(image.cpu().numpy())
+    shown = {f"{plane}_image": cut for plane, cut in planes_through(grey, centre).items()}
     shown |= {
         f"{plane}_similarity": cut.astype(np.float32)
-        for plane, cut in planes_through(similarity, centre).items()
+        for plane, cut in planes_through(enlarged.cpu().numpy(), centre).items()
     }
     name = about["study_id"]
     write_atomic(folder / f"{name}.safetensors", save(shown))

@@ -1,6 +1,6 @@
 """Runs the models over a store, once, and keeps what they said in the run directory.
 
-A feature is a named function of a batch. Parts of some hundred volumes are written as they are
+A feature is a named function of a batch. Parts of some dozen volumes are written as they are
 done, keyed by weights and store, so a second evaluation reads instead of encoding and a killed one
 goes on. B batch, C channels of the encoder.
 """
@@ -33,7 +33,7 @@ from mg3d.progress import bar
 from mg3d.weights.release import Release
 
 Feature = Callable[[StudyBatch], Tensor]
-PART_VOLUMES = 256
+PART_VOLUMES = 64
 """Volumes a file: what a killed evaluation loses at most."""
 VOXEL_GRID = (8, 6, 8)
 """Blocks along (x, y, z) whose mean brightness is the simplest description of a scan."""
