@@ -34,6 +34,17 @@ class EmbeddingHead(nn.Module):
         )
 
     @torch.no_grad()
+    def scale_(self, factors_R: Tensor) -> None:
+        """Set the weights to pass the first R features on, each times its factor."""
+        nn.init.ones_(self.norm.weight)
+        nn.init.zeros_(self.norm.bias)
+        nn.init.zeros_(self.project.bias)
+        kept = min(len(factors_R), *self.project.weight.shape)
+        # The other weights stay as drawn, but say nothing until they have been trained.
+        self.project.weight.mul_(torch.finfo(torch.float32).eps)
+        self.project.weight[:kept, :kept] += factors_R[:kept].diag().to(self.project.weight)
+
+    @torch.no_grad()
     def whiten_(self, samples_KD: Tensor, *, shrinkage: float = 0.1) -> None:
         """Set the weights so that the samples' embeddings are centred and of equal spread.
 

@@ -23,7 +23,10 @@ class PoolingConfig:
 
     kind: Literal["attention", "positional"] = "attention"
     """Of volumes. "attention": learned queries and 3D positions; "positional": a few channels of
-    each token, side by side, through one linear layer. Reports always pool by attention."""
+    each token, side by side, through one linear layer."""
+    report_kind: Literal["attention", "mean"] = "attention"
+    """Of reports. "attention": learned queries over the clauses; "mean": their normalised mean,
+    under which a prompt, being one clause, is read like any clause of a report."""
     num_queries: int = 4
     """Learned queries of an attention pool, >= 1."""
     heads: int = 8
@@ -62,13 +65,17 @@ class AttentionPool(nn.Module):
         Returns:
             (B, D); a constant for a row without any token.
         """
+        pooled_BD: Tensor = self.out(self.read(tokens_BND, mask_BN))
+        return pooled_BD
+
+    def read(self, tokens_BND: Tensor, mask_BN: Tensor) -> Tensor:
+        """What goes into the last linear layer `out`, (B, Q D)."""
         normed_BND = self.norm(tokens_BND)
         queries_BQD = self.query_tokens.expand(len(tokens_BND), -1, -1)
         found_BQD = attend(
             queries_BQD, self.key(normed_BND), self.value(normed_BND), mask_BN, heads=self.heads
         )
-        pooled_BD: Tensor = self.out(found_BQD.flatten(1))
-        return pooled_BD
+        return found_BQD.flatten(1)
 
     def leave_one_out(self, tokens_BND: Tensor) -> Tensor:
         """Pool (B, N, D) N times, each time without one of the tokens, (B, N, D)."""
@@ -86,6 +93,26 @@ class AttentionPool(nn.Module):
         return pooled_BND
 
 
+class MeanPool(nn.Module):
+    """The mean of the normalised clauses of a report, through one linear layer."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(dim)
+        self.out = nn.Linear(dim, dim)
+
+    def forward(self, tokens_BND: Tensor, mask_BN: Tensor) -> Tensor:
+        """Pool the valid tokens of (B, N, D), mask (B, N) bool, to (B, D)."""
+        pooled_BD: Tensor = self.out(self.read(tokens_BND, mask_BN))
+        return pooled_BD
+
+    def read(self, tokens_BND: Tensor, mask_BN: Tensor) -> Tensor:
+        """What goes into the last linear layer `out`, (B, D); 0 for a row without any token."""
+        share_BN = mask_BN / mask_BN.sum(dim=1, keepdim=True).clamp(min=1)
+        normed_BND: Tensor = self.norm(tokens_BND)
+        return torch.einsum("bn,bnd->bd", share_BN.to(normed_BND.dtype), normed_BND)
+
+
 class VolumeAttentionPool(nn.Module):
     """Attention pool of image tokens with a learned vector for each place in the grid."""
 
@@ -96,9 +123,18 @@ class VolumeAttentionPool(nn.Module):
 
     def forward(self, tokens_BND: Tensor) -> Tensor:
         """Pool (B, N, D) to (B, D)."""
-        everywhere_BN = torch.ones(tokens_BND.shape[:2], dtype=torch.bool, device=tokens_BND.device)
-        pooled_BD: Tensor = self.pool(tokens_BND + self.positions, everywhere_BN)
+        pooled_BD: Tensor = self.out(self.read(tokens_BND))
         return pooled_BD
+
+    @property
+    def out(self) -> nn.Linear:
+        """The last linear layer."""
+        return self.pool.out
+
+    def read(self, tokens_BND: Tensor) -> Tensor:
+        """What goes into the last linear layer `out`, (B, Q D)."""
+        everywhere_BN = torch.ones(tokens_BND.shape[:2], dtype=torch.bool, device=tokens_BND.device)
+        return self.pool.read(tokens_BND + self.positions, everywhere_BN)
 
     def leave_one_out(self, tokens_BND: Tensor) -> Tensor:
         """Pool (B, N, D) N times, each time without one of the tokens, (B, N, D)."""
@@ -116,9 +152,13 @@ class PositionalReadout(nn.Module):
 
     def forward(self, tokens_BND: Tensor) -> Tensor:
         """Read (B, N, D) out to (B, D)."""
-        channels_BNP = self.reduce(self.norm(tokens_BND))
-        pooled_BD: Tensor = self.out(channels_BNP.flatten(1))
+        pooled_BD: Tensor = self.out(self.read(tokens_BND))
         return pooled_BD
+
+    def read(self, tokens_BND: Tensor) -> Tensor:
+        """What goes into the last linear layer `out`, (B, N P)."""
+        channels_BNP: Tensor = self.reduce(self.norm(tokens_BND))
+        return channels_BNP.flatten(1)
 
     def leave_one_out(self, tokens_BND: Tensor) -> Tensor:
         """Read (B, N, D) out N times, one token replaced by the volume's mean token, (B, N, D)."""
@@ -131,6 +171,7 @@ class PositionalReadout(nn.Module):
 
 
 VolumePool = VolumeAttentionPool | PositionalReadout
+ReportPool = AttentionPool | MeanPool
 
 
 def build_volume_pool(dim: int, num_tokens: int, config: PoolingConfig) -> VolumePool:
@@ -142,6 +183,8 @@ def build_volume_pool(dim: int, num_tokens: int, config: PoolingConfig) -> Volum
     )
 
 
-def build_report_pool(dim: int, config: PoolingConfig) -> AttentionPool:
-    """The attention pool over the clauses of a report."""
+def build_report_pool(dim: int, config: PoolingConfig) -> ReportPool:
+    """The pool over the clauses of a report that ``config.report_kind`` names."""
+    if config.report_kind == "mean":
+        return MeanPool(dim)
     return AttentionPool(dim, num_queries=config.num_queries, heads=config.heads)

@@ -13,6 +13,7 @@ from torch import Tensor
 from mg3d.errors import ConfigError
 from mg3d.model.aggregation import GateAggregation
 from mg3d.model.assembly import FULL_METHOD, AssembledModel, ModelConfig
+from mg3d.model.canonical import CanonicalPairs
 from mg3d.model.heads import EmbeddingHead
 from mg3d.model.outputs import FusedFeatures, ImageFeatures, TextFeatures
 from mg3d.model.text import clause_means
@@ -26,7 +27,8 @@ class VisionLanguageModel(AssembledModel):
     Encode once: `encode_image`, `encode_text`. Embeddings for use: `embed_image`, `embed_text`,
     `similarity_map`. For objectives: `plain_embeddings`, `logit_scale`, `logit_bias`,
     `fuse_clean`, `global_pair`, `aggregation`, `masked_report`, `clause_targets`,
-    `masked_volume`, `reference_clauses`. Before training: `whiten_heads_`, `set_reference`.
+    `masked_volume`, `reference_clauses`. Before training: `align_plain_space_`, `whiten_heads_`,
+    `set_reference`.
     """
 
     # Encoding
@@ -248,14 +250,47 @@ class VisionLanguageModel(AssembledModel):
         return self.reference.cutoffs
 
     @torch.no_grad()
-    def whiten_heads_(self, image: ImageFeatures, text: TextFeatures) -> None:
+    def read_pools(self, image: ImageFeatures, text: TextFeatures) -> tuple[Tensor, Tensor]:
+        """What enters the last linear layers of the volume pool and of the report pool."""
+        volume_BN: Tensor = self.volume_pool.read(image.tokens)
+        report_BM: Tensor = self.report_pool.read(text.clauses, text.clause_mask)
+        return volume_BN, report_BM
+
+    @torch.no_grad()
+    def align_plain_space_(self, pairs: CanonicalPairs) -> None:
+        """Start the plain space from the best linear alignment of the two pools' readings.
+
+        Args:
+            pairs: `canonical_pairs` of `read_pools` over the training split, volumes on the left.
+        """
+        self._require_plain_space("plain space")
+        kept = min(len(pairs.correlations), self.config.dim)
+        for layer, found in (
+            (self.volume_pool.out, pairs.left),
+            (self.report_pool.out, pairs.right),
+        ):
+            layer.weight.mul_(torch.finfo(torch.float32).eps)  # outputs beyond the pairs: silent
+            layer.bias.zero_()
+            layer.weight[:kept] = found.weight[:kept].to(layer.weight)
+            layer.bias[:kept] = found.bias[:kept].to(layer.bias)
+        # The cosine of two studies then weighs each pair by how well it was seen to agree.
+        for head in (self.image_head, self.text_head):
+            head.scale_(pairs.correlations[:kept])
+
+    @torch.no_grad()
+    def whiten_heads_(
+        self, image: ImageFeatures, text: TextFeatures, *, plain_space: bool = True
+    ) -> None:
         """Centre and whiten all embedding heads on some studies (see `EmbeddingHead.whiten_`).
 
         Args:
             image: Clean volumes of a few hundred studies, best more than D.
             text: Their reports; studies without one are left out where both are read.
+            plain_space: Also the two heads of the plain space.
         """
         for name, samples_KD in self._head_inputs(image, text).items():
+            if not plain_space and name in ("image_head", "text_head"):
+                continue
             head = self.get_submodule(name)
             assert isinstance(head, EmbeddingHead)
             head.whiten_(samples_KD)

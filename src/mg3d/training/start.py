@@ -6,6 +6,7 @@ repeated when a run goes on from a checkpoint, which holds the result.
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -14,10 +15,11 @@ from torch import Tensor
 from mg3d.batch import StudyBatch
 from mg3d.data.dataset import StudyDataset, collate
 from mg3d.data.tokens import ReportTokenizer, TokenizedReport
+from mg3d.model.canonical import canonical_pairs
 from mg3d.model.outputs import ImageFeatures
 from mg3d.model.text import clause_means
 from mg3d.model.vlm import VisionLanguageModel
-from mg3d.progress import console
+from mg3d.progress import console, track
 from mg3d.randomness import rng
 from mg3d.training.corpus import CorpusConfig, train_on_corpus
 from mg3d.training.task import Vocabulary
@@ -29,8 +31,19 @@ _CHUNK = 32  # volumes encoded at once before training; bounds the memory, not t
 class StartConfig:
     """What is fitted to the training split before the first step."""
 
+    plain_space: Literal["canonical", "whitened", "random"] = "canonical"
+    """Start of the plain space: the best linear alignment of the training split (canonical
+    correlation), centred and whitened on a few studies, or random."""
+    canonical_studies: int = 4096
+    """Most training studies that the alignment reads, >= 2."""
+    canonical_components: int = 256
+    """Principal components kept of each side; more fit finer detail, and more noise."""
+    image_ridge: float = 0.1
+    """Added to the variances of image components, as a share of their mean, >= 0."""
+    text_ridge: float = 0.001
+    """The same for report components."""
     whitening_studies: int = 256
-    """Training studies that centre and whiten the embedding heads; 0 leaves them random."""
+    """Training studies that centre and whiten the other embedding heads; 0 leaves them random."""
     similar_quantile: float = 0.99
     """Quantile of cosines between corpus clauses from which two count as the same finding."""
     dissimilar_quantile: float = 0.5
@@ -65,8 +78,10 @@ def prepare_start(
         if "sentence_similarity" in model.wiring:
             clauses = corpus_documents(dataset, tokenizer, whole=False)
             _set_reference(model, clauses, start, seed)
+    if model.wiring.plain_space and start.plain_space == "canonical":
+        _align(model, dataset, start, seed)
     if start.whitening_studies:
-        _whiten(model, dataset, start.whitening_studies, seed)
+        _whiten(model, dataset, start, seed)
 
 
 def _reads_whole_reports(model: VisionLanguageModel) -> bool:
@@ -130,12 +145,47 @@ def _pair_cosines(vectors: Tensor, seed: int, most: int = 2000) -> np.ndarray:
 
 
 @torch.no_grad()
-def _whiten(model: VisionLanguageModel, dataset: StudyDataset, count: int, seed: int) -> None:
-    size = min(count, len(dataset))
-    chosen = sorted(rng(seed, "whitening").choice(len(dataset), size=size, replace=False).tolist())
-    batch = collate([dataset[row] for row in chosen])
+def _align(
+    model: VisionLanguageModel, dataset: StudyDataset, start: StartConfig, seed: int
+) -> None:
+    """Start the plain space from the canonical correlation of the training split."""
+    rows = _choose(dataset, start.canonical_studies, seed, "alignment")
+    volumes, reports = [], []
+    chunks = [rows[i : i + _CHUNK] for i in range(0, len(rows), _CHUNK)]
+    for chunk in track(chunks, total=len(chunks), description="alignment"):
+        batch = collate([dataset[row] for row in chunk])
+        text = model.encode_text(batch.token_ids, batch.token_mask, batch.clause_ids)
+        volume, report = model.read_pools(model.encode_image(batch.image), text)
+        has_report = text.clause_mask.any(dim=1)
+        volumes.append(volume[has_report])
+        reports.append(report[has_report])
+    model.align_plain_space_(
+        canonical_pairs(
+            torch.cat(volumes),
+            torch.cat(reports),
+            num_components=start.canonical_components,
+            left_ridge=start.image_ridge,
+            right_ridge=start.text_ridge,
+        )
+    )
+
+
+def _choose(dataset: StudyDataset, most: int, seed: int, purpose: str) -> list[int]:
+    """At most ``most`` rows, in the order of the dataset."""
+    size = min(most, len(dataset))
+    return sorted(rng(seed, purpose).choice(len(dataset), size=size, replace=False).tolist())
+
+
+@torch.no_grad()
+def _whiten(
+    model: VisionLanguageModel, dataset: StudyDataset, start: StartConfig, seed: int
+) -> None:
+    rows = _choose(dataset, start.whitening_studies, seed, "whitening")
+    batch = collate([dataset[row] for row in rows])
     text = model.encode_text(batch.token_ids, batch.token_mask, batch.clause_ids)
-    model.whiten_heads_(_encode_images(model, batch), text)
+    model.whiten_heads_(
+        _encode_images(model, batch), text, plain_space=start.plain_space == "whitened"
+    )
 
 
 def _encode_images(model: VisionLanguageModel, batch: StudyBatch) -> ImageFeatures:
