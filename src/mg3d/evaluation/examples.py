@@ -86,9 +86,6 @@ def write_example(
 ) -> None:
     """Write one example: planes as safetensors, what they show as JSON.
 
-    The planes meet in the middle of the token with the highest similarity. The maximum of the
-    enlarged map would not do: it is flat beyond the outer tokens' middles and lies on the border.
-
     Args:
         folder: ``evaluation/examples`` of the run.
         image: (X, Y, Z) in [0, 1], the model's input.
@@ -96,11 +93,7 @@ def write_example(
         spacing_mm: Of the image along (x, y, z); gives the pictures' pixel sizes.
         about: What is shown; ``study_id`` names the files.
     """
-    peak = np.unravel_index(int(similarity.argmax()), similarity.shape)
-    centre = tuple(
-        int((token + 0.5) * size / count)
-        for token, size, count in zip(peak, image.shape, similarity.shape, strict=True)
-    )
+    centre = _middle_of_best_token(similarity, tuple(image.shape))
     enlarged = F.interpolate(
         similarity[None, None], size=image.shape, mode="trilinear", align_corners=False
     )[0, 0]
@@ -122,6 +115,19 @@ def write_example(
     }
     window = {"window_hu": list(WINDOW_HU), "rule": RULE, "voxel": list(centre)}
     write_json(folder / f"{name}.json", about | {"planes": planes} | window)
+
+
+def _middle_of_best_token(similarity: Tensor, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The voxel where the planes meet.
+
+    The maximum of the enlarged map would not do: that map is flat beyond the middles of the outer
+    tokens, so its maximum often lies on the border of the volume.
+    """
+    best = np.unravel_index(int(similarity.argmax()), similarity.shape)
+    return tuple(
+        int((token + 0.5) * size / count)
+        for token, size, count in zip(best, shape, similarity.shape, strict=True)
+    )
 
 
 def _grey(image: NDArray[np.float32]) -> NDArray[np.uint8]:
