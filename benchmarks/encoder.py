@@ -39,6 +39,7 @@ SMALL = SwinConfig(
     depths=(2, 2),
     num_heads=(3, 6),
     window=(4, 3, 4),
+    recompute=False,
     relative_position_index="truncated",
 )
 

@@ -8,7 +8,9 @@ from mg3d.model import swin_block
 from mg3d.model.swin_block import SwinBlock
 
 
-def make_block(dtype: torch.dtype = torch.float64, *, shifted: bool = True) -> SwinBlock:
+def make_block(
+    dtype: torch.dtype = torch.float64, *, shifted: bool = True, recompute: bool = True
+) -> SwinBlock:
     torch.manual_seed(0)
     block = SwinBlock(
         8,
@@ -18,6 +20,7 @@ def make_block(dtype: torch.dtype = torch.float64, *, shifted: bool = True) -> S
         mlp_ratio=4.0,
         qkv_bias=True,
         relative_positions="correct",
+        recompute=recompute,
     )
     with torch.no_grad():
         for parameter in block.parameters():
@@ -58,13 +61,27 @@ def test_chunk_size_changes_nothing(shifted: bool, monkeypatch: pytest.MonkeyPat
         torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)  # measured 7.8e-14
 
 
-def test_a_graph_can_be_walked_twice() -> None:
-    block = make_block()
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_recomputing_changes_no_bit(dtype: torch.dtype) -> None:
+    x = torch.randn(2, 7, 4, 9, 8)
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=dtype == torch.bfloat16):
+        forgotten, forgotten_grads = run(make_block(torch.float32, recompute=True), x)
+        kept, kept_grads = run(make_block(torch.float32, recompute=False), x)
+    assert torch.equal(forgotten, kept)
+    for one, other in zip(forgotten_grads, kept_grads, strict=True):
+        assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize("recompute", [True, False])
+def test_a_graph_can_be_walked_twice(recompute: bool) -> None:
+    block = make_block(recompute=recompute)
     x = torch.randn(1, 4, 4, 4, 8, dtype=torch.float64, requires_grad=True)
     result = block(x)
-    first = torch.autograd.grad(result.sum(), x, retain_graph=True)[0]
-    second = torch.autograd.grad(result.sum(), x)[0]
-    assert torch.equal(first, second)
+    inputs = (x, *block.parameters())
+    first = torch.autograd.grad(result.sum(), inputs, retain_graph=True)
+    second = torch.autograd.grad(result.sum(), inputs)
+    for one, other in zip(first, second, strict=True):
+        assert torch.equal(one, other)
 
 
 def test_without_gradients_nothing_is_kept() -> None:

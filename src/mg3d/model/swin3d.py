@@ -47,6 +47,9 @@ class SwinConfig:
     """Hidden channels of the MLPs, as a multiple of the stage's channels."""
     qkv_bias: bool = True
     """Whether queries, keys and values have a bias."""
+    recompute: bool = True
+    """Keep little for the backward pass and compute it again: less memory, a little slower. Does
+    not change what is computed; turn off for small volumes."""
     windows_hu: tuple[tuple[float, float], ...] = ()
     """HU windows (low, high) within [-1000, 1000], each an input channel; none: the image."""
 
@@ -156,6 +159,7 @@ class SwinStage(nn.Module):
                 mlp_ratio=config.mlp_ratio,
                 qkv_bias=config.qkv_bias,
                 relative_positions=config.relative_position_index,
+                recompute=config.recompute,
             )
             for block in range(config.depths[stage])
         )

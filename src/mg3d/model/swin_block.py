@@ -1,16 +1,16 @@
 """One Swin block: window attention and an MLP, each with a residual connection.
 
 A block acts on every box of tokens separately (`window_boxes`), so it is computed a few boxes at a
-time, small enough to stay in the cache. For the backward pass only the block's input, the attended
-values and their log-sum-exp are kept; everything else is computed again, box by box. That bounds
-the memory and is faster than reading large intermediates back.
+time, small enough to stay in the cache; scores of attention never outlive their chunk. With
+``recompute``, the backward pass keeps only the block's input, the attended values and their
+log-sum-exp, and computes everything else again, chunk by chunk. Both ways give the same numbers.
 
 Parameter names are MONAI's (`SwinTransformerBlock`), so weights move between both unchanged.
 Axes: B batch, X Y Z grid, W boxes, n tokens of a box, H heads, C channels.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple, cast
 
 import torch
@@ -26,7 +26,7 @@ from mg3d.model.window_boxes import (
     num_relative_positions,
 )
 
-CHUNK_BYTES = {"cpu": 2**20, "cuda": 2**29}
+CHUNK_BYTES = {"cpu": 2**22, "cuda": 2**29}
 """Size of the largest intermediate of one chunk: what a core's cache holds (per thread), or enough
 work to fill a GPU."""
 
@@ -91,8 +91,10 @@ class SwinBlock(nn.Module):
         mlp_ratio: float,
         qkv_bias: bool,
         relative_positions: RelativePositions,
+        recompute: bool,
     ) -> None:
         super().__init__()
+        self.recompute = recompute
         self.num_heads = num_heads
         self.window = window
         self.shifted = shifted
@@ -113,7 +115,9 @@ class SwinBlock(nn.Module):
             window=self.window,
             num_heads=self.num_heads,
             tokens_per_volume=math.prod(grid),
-            keep=torch.is_grad_enabled(),
+            differentiable=torch.is_grad_enabled(),
+            recompute=self.recompute,
+            chunk_bytes=_chunk_bytes(x_BXYZC.device.type),
         )
         result: Tensor = _BoxwiseBlock.apply(x_BXYZC, plan, *self._weights())  # type: ignore[no-untyped-call]
         return result
@@ -143,8 +147,11 @@ class _Plan(NamedTuple):
     window: Triple
     num_heads: int
     tokens_per_volume: int
-    keep: bool
+    differentiable: bool
     """Whether a backward pass may follow."""
+    recompute: bool
+    chunk_bytes: int
+    """Size of the largest intermediate of a chunk."""
 
     def chunks(self, group: BoxGroup, tokens: Tensor) -> Iterator[Tensor]:
         """Indices (w, n) into ``tokens`` (B * X * Y * Z, C) of a few boxes at a time."""
@@ -154,41 +161,53 @@ class _Plan(NamedTuple):
         n = index.shape[1]
         # scores take num_heads numbers a pair of tokens, the MLP about 4 channels a token
         box_bytes = tokens.element_size() * n * max(self.num_heads * n, 4 * channels)
-        threads = torch.get_num_threads() if tokens.device.type == "cpu" else 1
-        budget = CHUNK_BYTES.get(tokens.device.type, CHUNK_BYTES["cuda"]) * threads
-        return iter(torch.split(index, max(1, budget // box_bytes)))
+        return iter(torch.split(index, max(1, self.chunk_bytes // box_bytes)))
+
+
+class _Chunk(NamedTuple):
+    """A few boxes on their way through a block; with gradients on, two graphs joined by attention.
+
+    The first leads from ``tokens`` to q, k and v, the second from ``tokens`` and ``mixed`` (a leaf)
+    to ``result``.
+    """
+
+    tokens: Tensor
+    q: Tensor
+    k: Tensor
+    v: Tensor
+    mixed: Tensor
+    """(w, n, C) attended values, before their projection."""
+    log_total: Tensor
+    """(w, H, n, 1), see `attend`."""
+    result: Tensor
 
 
 class _BoxwiseBlock(torch.autograd.Function):
-    """A Swin block, a few boxes at a time, forgetting and recomputing what lies in between.
+    """A Swin block, a few boxes at a time.
 
-    The parts that act on single tokens are differentiated by autograd on each chunk; attention has
-    its own backward, because it can start from the saved result and because the gradient of the
-    bias is summed over boxes on the way.
+    What acts on single tokens is differentiated by autograd within each chunk. Attention has its
+    own backward: it starts from the saved result, and sums the gradient of the bias on the way.
     """
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, plan: _Plan, *parameters: Tensor | None) -> Tensor:
-        weights = BlockWeights(*cast(Any, parameters))
-        tokens = x.reshape(-1, x.shape[-1])
+        keep_chunks = plan.differentiable and not plan.recompute
+        weights = _detached(parameters, ctx.needs_input_grad[2:])
+        tokens = x.detach().reshape(-1, x.shape[-1])
         result = torch.empty_like(tokens)
         kept: list[Tensor] = []
-        for group in plan.groups:
-            bias = box_bias(weights.bias_table, group, plan.window)
-            mixed_chunks, log_totals = [], []
-            for index in plan.chunks(group, tokens):
-                chunk = _take(tokens, index)
-                q, k, v = _project(chunk, weights, plan.num_heads, padded=group.is_padded)
-                attended, log_total = attend(q, k, v, bias)
-                mixed = _merge_heads(attended)
-                _put(result, index, _finish(chunk, mixed, weights))
-                if plan.keep:
-                    mixed_chunks.append(mixed)
-                    log_totals.append(log_total)
-            if plan.keep:
-                kept += [torch.cat(mixed_chunks), torch.cat(log_totals)]
-        ctx.plan = plan
-        ctx.autocast = _autocast_state(x.device.type)
+        ctx.plan, ctx.autocast = plan, _autocast_state(x.device.type)
+        ctx.chunks, ctx.weights = [], weights if keep_chunks else None
+        with torch.set_grad_enabled(keep_chunks), torch.autocast(**ctx.autocast):
+            for group in plan.groups:
+                bias = _bias(weights, group, plan)
+                for index in plan.chunks(group, tokens):
+                    chunk = _run(_take(tokens, index), weights, bias, group, plan)
+                    _put(result, index, chunk.result)
+                    if keep_chunks:
+                        ctx.chunks.append(chunk)
+                    elif plan.differentiable:
+                        kept += [chunk.mixed, chunk.log_total]
         ctx.save_for_backward(x, *parameters, *kept)
         return result.view_as(x)
 
@@ -197,18 +216,31 @@ class _BoxwiseBlock(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, *saved = ctx.saved_tensors
         count = len(BlockWeights._fields)
-        parameters, kept = saved[:count], saved[count:]
-        leaves = (
-            None if value is None else value.detach().requires_grad_(needed)
-            for value, needed in zip(parameters, ctx.needs_input_grad[2:], strict=True)
-        )
-        weights = BlockWeights(*cast(Any, leaves))
+        weights = ctx.weights or _detached(saved[:count], ctx.needs_input_grad[2:])
+        for value in weights:
+            if value is not None:
+                value.grad = None  # of an earlier walk through the same graph
         tokens, grad_result = (value.detach().reshape(-1, value.shape[-1]) for value in (x, grad))
         grad_tokens = torch.empty_like(tokens)
+        chunks, kept = iter(ctx.chunks), iter(saved[count:])
         with torch.enable_grad(), torch.autocast(**ctx.autocast):
-            for group, mixed, log_total in zip(ctx.plan.groups, kept[::2], kept[1::2], strict=True):
-                boxes = _KeptBoxes(group, mixed, log_total)
-                _backward_through(boxes, ctx.plan, weights, tokens, grad_result, grad_tokens)
+            for group in ctx.plan.groups:
+                bias = _bias(weights, group, ctx.plan)
+                grad_bias = torch.zeros_like(bias)
+                for index in ctx.plan.chunks(group, tokens):
+                    chunk = next(chunks, None) or _run(
+                        _take(tokens, index),
+                        weights,
+                        bias,
+                        group,
+                        ctx.plan,
+                        (next(kept), next(kept)),
+                    )
+                    _backward(chunk, _take(grad_result, index), bias, grad_bias)
+                    _put(grad_tokens, index, cast(Tensor, chunk.tokens.grad))
+                    chunk.tokens.grad = None
+                if bias.requires_grad:
+                    torch.autograd.backward(bias, grad_bias)
         return (
             grad_tokens.view_as(x) if ctx.needs_input_grad[0] else None,
             None,
@@ -216,48 +248,58 @@ class _BoxwiseBlock(torch.autograd.Function):
         )
 
 
-class _KeptBoxes(NamedTuple):
-    """A group of boxes with what its forward pass kept."""
+def _detached(parameters: Sequence[Tensor | None], needed: Sequence[bool]) -> BlockWeights:
+    """Leaves that collect gradients over chunks, apart from the graph that is being walked."""
+    leaves = (
+        None if value is None else value.detach().requires_grad_(need)
+        for value, need in zip(parameters, needed, strict=True)
+    )
+    return BlockWeights(*cast(Any, leaves))
 
-    group: BoxGroup
-    mixed: Tensor
-    """(W, n, C) attended values, before their projection."""
-    log_total: Tensor
-    """(W, H, n, 1), see `attend`."""
 
-
-def _backward_through(
-    boxes: _KeptBoxes,
-    plan: _Plan,
+def _run(
+    tokens_wnC: Tensor,
     weights: BlockWeights,
-    tokens: Tensor,
-    grad_result: Tensor,
-    grad_tokens: Tensor,
-) -> None:
-    """Fill the rows of ``grad_tokens`` that belong to a group; add to the weights' ``grad``."""
-    group, heads = boxes.group, plan.num_heads
-    bias = box_bias(weights.bias_table, group, plan.window)
-    grad_bias = torch.zeros_like(bias)
-    first = 0
-    for index in plan.chunks(group, tokens):
-        part = slice(first, first + len(index))
-        first = part.stop
-        chunk = _take(tokens, index).requires_grad_()
-        mixed = boxes.mixed[part].detach().requires_grad_()
-        q, k, v = _project(chunk, weights, heads, padded=group.is_padded)
-        torch.autograd.backward(_finish(chunk, mixed, weights), _take(grad_result, index))
+    bias: Tensor,
+    group: BoxGroup,
+    plan: _Plan,
+    attention: tuple[Tensor, Tensor] | None = None,
+) -> _Chunk:
+    """Compute a chunk, from the known result of attention where there is one."""
+    tokens = tokens_wnC.requires_grad_(torch.is_grad_enabled())
+    q, k, v = _project(tokens, weights, plan.num_heads, padded=group.is_padded)
+    if attention is None:
         with torch.no_grad():
-            *grad_qkv, grad_chunk_bias = attend_backward(
-                _split_heads(cast(Tensor, mixed.grad), heads),
-                *(q, k, v, bias),
-                _split_heads(mixed, heads),
-                boxes.log_total[part],
-            )
-            grad_bias += grad_chunk_bias
-        torch.autograd.backward((q, k, v), grad_qkv)
-        _put(grad_tokens, index, cast(Tensor, chunk.grad))
-    if bias.requires_grad:
-        torch.autograd.backward(bias, grad_bias)
+            attended, log_total = attend(q, k, v, bias)
+        attention = (_merge_heads(attended), log_total)
+    mixed = attention[0].detach().requires_grad_(torch.is_grad_enabled())
+    return _Chunk(tokens, q, k, v, mixed, attention[1], _finish(tokens, mixed, weights))
+
+
+def _backward(chunk: _Chunk, grad: Tensor, bias: Tensor, grad_bias: Tensor) -> None:
+    """Fill ``chunk.tokens.grad``; add to the weights' ``grad`` and to ``grad_bias``."""
+    # the graphs are retained for a second walk; those that are not kept end with their chunk
+    torch.autograd.backward(chunk.result, grad, retain_graph=True)
+    mixed, heads = chunk.mixed, bias.shape[0]
+    with torch.no_grad():
+        *grads, grad_chunk_bias = attend_backward(
+            _split_heads(cast(Tensor, mixed.grad), heads),
+            *(chunk.q, chunk.k, chunk.v, bias),
+            _split_heads(mixed, heads),
+            chunk.log_total,
+        )
+        grad_bias += grad_chunk_bias
+    mixed.grad = None
+    torch.autograd.backward((chunk.q, chunk.k, chunk.v), grads, retain_graph=True)
+
+
+def _chunk_bytes(device_type: str) -> int:
+    threads = torch.get_num_threads() if device_type == "cpu" else 1
+    return CHUNK_BYTES.get(device_type, CHUNK_BYTES["cuda"]) * threads
+
+
+def _bias(weights: BlockWeights, group: BoxGroup, plan: _Plan) -> Tensor:
+    return box_bias(weights.bias_table, group, plan.window)
 
 
 def _project(
