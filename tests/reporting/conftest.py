@@ -56,6 +56,7 @@ def write_run(folder: Path, *, num_steps: int = 300) -> Path:
         _baseline("random_encoder_probe", 0.6, random),
         _baseline("pooled_voxels_linear", 0.77, random),
         _baseline("trained_encoder_probe", 0.88, random),
+        _baseline("prevalence", 0.5, random),
     ]
     _write_results(evaluation, "baselines", baselines)
     for index, finding in enumerate(("Pleural effusion", "Cardiomegaly")):
@@ -90,8 +91,9 @@ def _write_training(folder: Path, random: np.random.Generator, num_steps: int) -
             for index, name in enumerate(OBJECTIVES)
         }
         metrics = {
-            "plain_alignment.top1": float(progress * 0.6 + random.normal(0, 0.05)),
-            "masked_report.accuracy": float(progress * 0.7 + random.normal(0, 0.03)),
+            "plain_alignment.top1": float(np.clip(progress * 0.6 + random.normal(0, 0.05), 0, 1)),
+            "masked_report.token_loss": 3.0,
+            "masked_report.accuracy": float(np.clip(progress * 0.7 + random.normal(0, 0.03), 0, 1)),
             "sentence_similarity.kept_positive": 0.02,
             "sentence_similarity.kept_negative": 0.6,
             "grad_norm": float(1.0 + random.normal(0, 0.1)),

@@ -51,16 +51,18 @@ def test_an_objective_that_joins_later_is_drawn_from_there() -> None:
     assert list(figure.axes[1].lines[0].get_xdata()) == [2]
 
 
-def test_metrics_are_grouped_by_objective(run: RunFolder) -> None:
+def test_shares_of_an_objective_stand_together_and_other_metrics_alone(run: RunFolder) -> None:
     figure = metric_curves(run.steps)
     assert figure is not None
-    labels = {
-        axes.get_title("left"): [text.get_text() for text in axes.get_legend().get_texts()]
-        for axes in figure.axes
-        if axes.lines
+    panels = {axes.get_title("left"): axes for axes in figure.axes if axes.lines}
+    legends = {
+        title: [text.get_text() for text in legend.get_texts()]
+        for title, axes in panels.items()
+        if (legend := axes.get_legend())
     }
-    assert labels["plain_alignment"] == ["top1", "top1_image_blanked"]
-    assert labels["whole step"] == ["grad_norm"]
+    assert legends["plain_alignment"] == ["top1", "top1_image_blanked"]
+    assert legends["masked_report"] == ["accuracy"]
+    assert set(panels) - set(legends) == {"grad_norm", "masked_report.token_loss"}
     assert metric_curves(_steps([{"total": 1.0}])) is None
 
 

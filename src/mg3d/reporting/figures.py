@@ -32,8 +32,8 @@ BASELINE_LABELS = {
     "random_encoder_probe": "random encoder + linear probe (uses labels)",
     "pooled_voxels_linear": "linear model on pooled voxels (uses labels)",
     "trained_encoder_probe": "this encoder + linear probe (uses labels)",
-    "prevalence": "prevalence",
 }
+PREVALENCE = "prevalence"
 SHORT_LABELS = {
     "report": "report wording",
     "plain": "plain prompts",
@@ -57,7 +57,6 @@ _BASELINE_LOOKS = {
     "random_encoder_probe": (COLOURS["muted"], "s", 4.6),
     "pooled_voxels_linear": (COLOURS["ink"], "x", 4.6),
     "trained_encoder_probe": (COLOURS["purple"], "s", 4.6),
-    "prevalence": (COLOURS["muted"], "|", 7.0),
 }
 _MAX_POINTS = 400
 _FEW_POINTS = 12
@@ -86,25 +85,37 @@ def loss_curves(steps: Sequence[LoggedStep]) -> Figure:
 
 
 def metric_curves(steps: Sequence[LoggedStep]) -> Figure | None:
-    """Small multiples, one an objective, of what the objectives log beside their loss."""
-    by_objective: dict[str, dict[str, list[tuple[int, float]]]] = {}
-    for step in steps:
-        for key, value in step.metrics.items():
-            objective, _, metric = key.rpartition(".")
-            objective = objective or "whole step"  # e.g. the norm of the gradient
-            by_objective.setdefault(objective, {}).setdefault(metric, []).append((step.step, value))
-    if not by_objective:
+    """Small multiples of what the objectives log beside their loss."""
+    panels_wanted = _group_metrics(steps)
+    if not panels_wanted:
         return None
     with style():
-        figure, panels = _panels(len(by_objective), columns=3, height=1.9)
-        for (objective, metrics), axes in zip(sorted(by_objective.items()), panels, strict=False):
+        figure, panels = _panels(len(panels_wanted), columns=3, height=1.9)
+        for (title, metrics), axes in zip(sorted(panels_wanted.items()), panels, strict=False):
             for index, (metric, points) in enumerate(sorted(metrics.items())):
                 look = COLOURS[SERIES[index % len(SERIES)]]
                 _draw_curve(axes, points, colour=look, label=metric)
-            axes.set_title(objective)
+            axes.set_title(title)
             axes.margins(x=0.01)
-            axes.legend(loc="best", fontsize=7, handlelength=1.2)
+            if title.rpartition(".")[2] not in metrics:
+                axes.legend(loc="best", fontsize=7, handlelength=1.2)
     return figure
+
+
+def _group_metrics(
+    steps: Sequence[LoggedStep],
+) -> dict[str, dict[str, list[tuple[int, float]]]]:
+    """Title of a panel -> metric -> points: shares of an objective together, the rest alone."""
+    curves: dict[str, list[tuple[int, float]]] = {}
+    for step in steps:
+        for key, value in step.metrics.items():
+            curves.setdefault(key, []).append((step.step, value))
+    panels: dict[str, dict[str, list[tuple[int, float]]]] = {}
+    for key, points in curves.items():
+        objective, _, metric = key.rpartition(".")
+        is_share = objective and all(0 <= value <= 1 for _, value in points)
+        panels.setdefault(objective if is_share else key, {})[metric] = points
+    return panels
 
 
 def finding_dots(results: Sequence[ZeroShotResult], baselines: Sequence[Baseline]) -> Figure:
@@ -134,6 +145,8 @@ def finding_dots(results: Sequence[ZeroShotResult], baselines: Sequence[Baseline
                 axes, names, scores, offset, label, colour=colour, marker=marker, size=size
             )
         for baseline in baselines:
+            if baseline.name == PREVALENCE:  # 0.5 by construction: the line of chance
+                continue
             scores = {**baseline.aurocs, "macro average": baseline.macro_auroc}
             colour, marker, size = _BASELINE_LOOKS.get(baseline.name, (COLOURS["muted"], "P", 5.0))
             _draw_marks(axes, names, scores, baseline.name, colour=colour, marker=marker, size=size)
@@ -288,7 +301,7 @@ def _finish_dots(axes: Axes, names: Sequence[str]) -> None:
     axes.get_yticklabels()[0].set_fontweight("bold")
     axes.axhline(0.5, color=COLOURS["muted"], linewidth=0.7)
     axes.spines["left"].set_visible(False)
-    axes.set_xlim(right=1.0)
+    axes.set_xlim(right=1.01)  # room for half a mark
     add_grid(axes, axis="both")
     axes.set_xlabel("AUROC with 95 % interval over patients; the dashed line is chance")
 

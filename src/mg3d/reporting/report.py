@@ -6,12 +6,12 @@ any machine; torch is not needed.
 
 from dataclasses import dataclass
 from html import escape
+from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
 from statistics import median
 from string import Template
 
-from mg3d import __version__
 from mg3d.files import write_atomic
 from mg3d.progress import console
 from mg3d.reporting.run_folder import RunFolder, read_run
@@ -58,7 +58,7 @@ def render(run: RunFolder) -> str:
     }
     here = files("mg3d.reporting")
     return Template((here / "page.html").read_text(encoding="utf-8")).substitute(
-        version=escape(__version__),
+        version=escape(version("mg3d")),
         title=escape(f"{run.name} - MG-3D report"),
         css=(here / "style.css").read_text(encoding="utf-8"),
         name=escape(run.name),

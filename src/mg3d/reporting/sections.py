@@ -10,6 +10,7 @@ from mg3d.reporting import html
 from mg3d.reporting.figures import (
     DIRECTION_LABELS,
     MEASURE_LABELS,
+    PREVALENCE,
     PROMPT_LABELS,
     SHORT_LABELS,
     finding_dots,
@@ -53,7 +54,8 @@ def findings(run: RunFolder) -> str:
     results = results_of(run, "strict")
     if not results:
         return html.missing("There is no evaluation/zero_shot.json in this run.", EVALUATE)
-    baselines = () if run.baselines is None else run.baselines.baselines
+    known = () if run.baselines is None else run.baselines.baselines
+    baselines = [baseline for baseline in known if baseline.name != PREVALENCE]
     figure = finding_dots(results, baselines)
     caption = (
         "Strict protocol: one score a study, intervals from resampling patients. Filled marks saw "
