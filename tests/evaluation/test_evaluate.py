@@ -183,11 +183,14 @@ def test_a_model_that_gives_nan_stops_with_a_study_name(
         subject = real(*args, **kwargs)
         with torch.no_grad():
             subject.release.model.image_head.project.bias.fill_(torch.nan)
+            next(subject.release.model.image_encoder.parameters()).fill_(torch.nan)
         return subject
 
     monkeypatch.setattr(module.Subject, "open", broken)
     with pytest.raises(DataError, match=r"study 'p\d\d_s'.*image embedding is not finite"):
         evaluate(settings(small_run))
+    with pytest.raises(DataError, match=r"study 'p\d\d_s': its trained_encoder features"):
+        evaluate(settings(small_run, tasks=("baselines",)))
 
 
 def test_after_a_disk_was_full_at_any_write_the_same_command_completes(

@@ -120,6 +120,9 @@ class Subject:
             split: Whose studies.
             seed: Of the untrained encoder and of the choice of studies.
             most_studies: Take that many, at random; None for all.
+
+        Raises:
+            DataError: If a feature is not finite.
         """
         rows, name = self.store.select(split), split
         studies = sorted({row.study_id for row in rows})
@@ -133,6 +136,13 @@ class Subject:
         labels = _labels(rows, len(self.store.label_names))
         probed = {}
         for kind, values in arrays.items():
+            finite = np.isfinite(values).all(1)
+            if not finite.all():
+                raise DataError(
+                    f"study '{study_ids[int(np.argmin(finite))]}': its {kind} features are not "
+                    "finite, so no baseline can be computed. Leave baselines out of --tasks, or "
+                    "check the run's metrics.jsonl for non-finite losses."
+                )
             first, features = mean_by_study(study_ids, values)
             probed[kind] = LabelledFeatures(
                 patient_ids=tuple(rows[row].patient_id for row in first),
