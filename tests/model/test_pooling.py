@@ -8,6 +8,7 @@ import torch
 from mg3d.errors import ConfigError
 from mg3d.model.pooling import (
     AttentionPool,
+    MeanPool,
     PoolingConfig,
     PositionalReadout,
     VolumeAttentionPool,
@@ -51,6 +52,16 @@ def test_a_row_without_tokens_pools_to_a_constant() -> None:
     torch.testing.assert_close(pooled, pool.out.bias.expand(2, -1))
     pooled.sum().backward()
     assert not tokens.grad.any()  # type: ignore[union-attr]
+
+
+def test_mean_pool_is_the_mean_of_the_normalised_clauses() -> None:
+    torch.manual_seed(8)
+    pool, tokens = MeanPool(DIM).double(), torch.randn(2, 3, DIM).double()
+    mask = torch.tensor([[True, False, True], [False, False, False]])
+    expected = pool.out((pool.norm(tokens[0, 0]) + pool.norm(tokens[0, 2])) / 2)
+    pooled = pool(tokens, mask)
+    torch.testing.assert_close(pooled[0], expected, rtol=0, atol=1e-14)
+    assert torch.equal(pooled[1], pool.out.bias)
 
 
 def test_leave_one_out_equals_pooling_the_others() -> None:

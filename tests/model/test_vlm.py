@@ -99,16 +99,17 @@ PARTS_CHOICES = [
 
 
 @pytest.mark.parametrize(
-    ("fusion", "readout"), [("cross_attention", "attention"), ("gate", "positional")]
+    ("fusion", "readout", "report_readout"),
+    [("cross_attention", "attention", "attention"), ("gate", "positional", "mean")],
 )
 def test_every_parameter_has_a_gradient_under_every_choice_of_objectives(
-    fusion: Any, readout: Any
+    fusion: Any, readout: Any, report_readout: Any
 ) -> None:
     for parts in PARTS_CHOICES:
         model = build(
             parts=parts,
             fusion=replace(SMALL.fusion, kind=fusion),
-            pooling=replace(SMALL.pooling, kind=readout),
+            pooling=replace(SMALL.pooling, kind=readout, report_kind=report_readout),
         )
         random_readout(outputs(model, volumes())).backward()
         for name, parameter in model.named_parameters():
