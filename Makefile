@@ -15,7 +15,8 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 # Every stage goes on from what is already there; kill it and run it again.
 demo: $(VENV)/.installed
 	$(BIN)/mg3d phantom $(DEMO)/phantom --recipe phantom-tiny
-	$(BIN)/mg3d prepare $(DEMO)/phantom/reports.csv $(DEMO)/store --recipe phantom-tiny
+	$(BIN)/mg3d prepare $(DEMO)/phantom/reports.csv $(DEMO)/store --labels $(DEMO)/phantom/labels.csv \
+		--recipe phantom-tiny
 	$(BIN)/mg3d pretrain phantom-tiny $(DEMO)/store $(DEMO)/run
 	$(BIN)/mg3d evaluate $(DEMO)/run --recipe phantom-tiny
 	$(BIN)/mg3d report $(DEMO)/run

@@ -102,7 +102,7 @@ def parse(kind: Any, command: str, arguments: list[str], summary: str = "") -> A
     words = [*_as_options(section), *rest]
     try:
         parsed = parser.parse_args(words)
-        values = parser.instantiate_classes(parsed)
+        values = parser.instantiate(parsed)
         return kind(**{field.name: values[field.name] for field in dataclasses.fields(kind)})
     except jsonargparse.ArgumentError as error:
         raise ConfigError(_explain(str(error), kind, command)) from None

@@ -7,6 +7,8 @@ batch, T tokens of the longest clause.
 """
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -42,7 +44,8 @@ class TextConfig:
     max_positions: int = 512
     """Longest text in tokens that the embedded BERT can read."""
     frozen: bool = False
-    """Keep the encoder's weights as they are (the paper freezes RadBERT)."""
+    """Keep the encoder's weights as they are once pre-training begins (the paper freezes RadBERT);
+    corpus training comes before."""
     clause_scope: Literal["report", "clause"] = "report"
     """What a token attends to: the whole report, or its own clause, so that a clause means the
     same alone (as a prompt) and inside any report. With "clause", special tokens are left out."""
@@ -75,8 +78,8 @@ class TextEncoder(nn.Module):
         # Any: transformers' annotations differ from version to version
         self.backbone: Any = _build_backbone(config)
         self.backbone.eval()
-        if config.frozen:
-            self.backbone.requires_grad_(False)
+        self.is_frozen = config.frozen
+        self.backbone.requires_grad_(not config.frozen)
         if config.token_skip and self.token_embedding.embedding_dim != self.hidden_size:
             raise ConfigError(
                 f"text.token_skip: the embeddings of {config.name_or_path!r} have "
@@ -116,6 +119,17 @@ class TextEncoder(nn.Module):
         self.backbone.eval()
         return self
 
+    @contextmanager
+    def thawed(self) -> Iterator[None]:
+        """Within the block the encoder can be trained, even if the configuration freezes it."""
+        self.is_frozen = False
+        self.backbone.requires_grad_(True)
+        try:
+            yield
+        finally:
+            self.is_frozen = self.config.frozen
+            self.backbone.requires_grad_(not self.config.frozen)
+
     def save_architecture(self, folder: Path) -> None:
         """Write ``config.json``, from which ``pretrained=False`` rebuilds the backbone."""
         self.backbone.config.save_pretrained(folder)
@@ -138,7 +152,7 @@ class TextEncoder(nn.Module):
         Raises:
             ConfigError: If a text is longer than the encoder can read.
         """
-        track = torch.is_grad_enabled() and not self.config.frozen
+        track = torch.is_grad_enabled() and not self.is_frozen
         with torch.set_grad_enabled(track):
             if self.config.clause_scope == "report":
                 return self._encode_rows(token_ids_BL, token_mask_BL), token_mask_BL

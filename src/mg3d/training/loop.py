@@ -48,7 +48,8 @@ class LoopConfig:
     log_every: int = 10
     """Steps between rows of metrics.jsonl, > 0."""
     shortcut_every: int = 200
-    """Steps between shortcut checks (two extra forward passes each); 0 switches them off."""
+    """Steps between shortcut checks (two extra forward passes each), best a multiple of
+    log_every; 0 switches them off."""
 
 
 @dataclass(kw_only=True)
@@ -91,9 +92,9 @@ def fit(run: Run, loop: LoopConfig, optimizer: OptimizerConfig, start: Progress)
             rate = optimizer.lr * learning_rate_scale(step, loop.steps, optimizer)
             set_learning_rate(run.optimizer, rate)
             values = training_step(run, batch, context, optimizer.clip_norm)
+            step += 1
             if loop.shortcut_every and step % loop.shortcut_every == 0:
                 values |= _shortcuts(run, batch, context)
-            step += 1
             seconds = time.perf_counter() - began
             if recorder and (step % loop.log_every == 0 or step == loop.steps):
                 recorder.log(_row(values, context, loop, rate, seconds))

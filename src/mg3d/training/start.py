@@ -14,6 +14,7 @@ from torch import Tensor
 
 from mg3d.batch import StudyBatch
 from mg3d.data.dataset import StudyDataset, collate
+from mg3d.data.reports import Report
 from mg3d.data.tokens import ReportTokenizer, TokenizedReport
 from mg3d.model.canonical import canonical_pairs
 from mg3d.model.outputs import ImageFeatures
@@ -21,7 +22,7 @@ from mg3d.model.text import clause_means
 from mg3d.model.vlm import VisionLanguageModel
 from mg3d.progress import console, track
 from mg3d.randomness import rng
-from mg3d.training.corpus import CorpusConfig, train_on_corpus
+from mg3d.training.corpus import Corpus, CorpusConfig, train_on_corpus
 from mg3d.training.task import Vocabulary
 
 _CHUNK = 32  # volumes encoded at once before training; bounds the memory, not the result
@@ -71,9 +72,13 @@ def prepare_start(
         seed: The run's seed.
     """
     if model.wiring.text:
-        documents = corpus_documents(dataset, tokenizer, whole=_reads_whole_reports(model))
-        if corpus.steps and not model.config.text.frozen:
-            loss = train_on_corpus(model.text_encoder, documents, vocabulary, corpus, seed)
+        if corpus.steps:
+            texts = Corpus(
+                documents=corpus_documents(dataset, tokenizer, whole=_reads_whole_reports(model)),
+                sections=corpus_sections(dataset, tokenizer),
+            )
+            with model.text_encoder.thawed():
+                loss = train_on_corpus(model.text_encoder, texts, vocabulary, corpus, seed)
             console.print(f"text encoder: masked-word loss {loss:.2f} nats a token")
         if "sentence_similarity" in model.wiring:
             clauses = corpus_documents(dataset, tokenizer, whole=False)
@@ -100,6 +105,23 @@ def corpus_documents(
     texts = {clause.lower() for report in reports for clause in report.clauses(tokenizer.clauses)}
     tokenized = (tokenizer.encode_text(text) for text in sorted(texts))
     return [document for document in tokenized if document.num_clauses]
+
+
+def corpus_sections(
+    dataset: StudyDataset, tokenizer: ReportTokenizer
+) -> list[tuple[TokenizedReport, TokenizedReport]]:
+    """Findings and impression of the training split's reports that have both.
+
+    Of reports with the same impression one is kept: the others would be false negatives.
+    """
+    store = dataset.store
+    reports = [store.report(study) for study in sorted({row.study_id for row in dataset.rows})]
+    both = {r.impression.lower(): r for r in reports if r.findings and r.impression}
+    pairs = (
+        (tokenizer(Report(findings=r.findings)), tokenizer(Report(impression=r.impression)))
+        for r in both.values()
+    )
+    return [pair for pair in pairs if pair[0].num_clauses and pair[1].num_clauses]
 
 
 @torch.no_grad()
