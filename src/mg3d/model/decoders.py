@@ -91,8 +91,8 @@ class DecoderStage(nn.Module):
 
     def forward(self, x_BCXYZ: Tensor) -> Tensor:
         """Refine at the same resolution."""
-        # Channels last, as the tokens come: on CPU the interpolation that follows is ten times as
-        # fast and the convolution up to twice; InstanceNorm would fall back to channels first.
+        # Channels last, as the tokens come: on CPU the interpolation that follows is 3 to 11 times
+        # as fast, the convolution 1.4 to 2 times; InstanceNorm falls back to channels first.
         refined: Tensor = self.activation(self.norm(self.conv(x_BCXYZ)))
         return refined.contiguous(memory_format=torch.channels_last_3d)
 

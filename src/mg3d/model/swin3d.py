@@ -35,7 +35,7 @@ class SwinConfig:
     num_heads: tuple[int, ...] = (3, 6, 12, 24)
     """Attention heads of each stage; must divide the stage's channels."""
     window: tuple[int, int, int] = (7, 7, 7)
-    """Tokens along (x, y, z) that attend to each other; windows that divide the grid are faster."""
+    """Tokens along (x, y, z) that attend to each other; dividing the grid avoids padding."""
     merging: Merging = "canonical"
     """Order of the eight sub-grids in patch merging: "canonical" (MONAI mergingv2), "monai" (MONAI
     1.5 or later, merging), or "legacy" for weights of MG-3D's public code or older MONAI (drops a
