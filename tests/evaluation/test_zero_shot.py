@@ -36,7 +36,7 @@ def test_score_is_the_difference_of_cosines(volumes) -> None:
         positive=np.stack([zero_shot.ensemble(w) for w in wordings[0]]),
         negative=np.stack([zero_shot.ensemble(w) for w in wordings[1]]),
     )
-    scores = zero_shot.score_findings(scans, prompts).scores
+    scores = zero_shot.score_findings(scans, prompts, "difference").scores
     for row in range(6):
         for finding in range(4):
             cosines = []
@@ -122,7 +122,7 @@ def test_reconstructions_count_once_in_strict_and_each_in_legacy(volumes) -> Non
     prompts = zero_shot.PromptEmbeddings(positive=np.eye(12)[:4], negative=-np.eye(12)[:4])
     counts = {}
     for protocol in (STRICT, LEGACY):
-        scores = zero_shot.score_findings(scans.in_unit(protocol.unit), prompts)
+        scores = zero_shot.score_findings(scans.in_unit(protocol.unit), prompts, "difference")
         result = zero_shot.judge(scores, protocol, resampling=RESAMPLING)
         counts[protocol.name] = sum(
             result["findings"][0][k] for k in ("num_positive", "num_negative")
@@ -136,7 +136,9 @@ def test_order_of_studies_changes_nothing(volumes) -> None:
     shuffled = scans.take(np.random.default_rng(1).permutation(len(scans)))
     results = [
         zero_shot.judge(
-            zero_shot.score_findings(rows.in_unit("study"), prompts), STRICT, resampling=RESAMPLING
+            zero_shot.score_findings(rows.in_unit("study"), prompts, "difference"),
+            STRICT,
+            resampling=RESAMPLING,
         )
         for rows in (scans, shuffled)
     ]

@@ -22,11 +22,17 @@ from mg3d.evaluation.features import embed_prompts
 from mg3d.evaluation.likeness import retrieve_alike
 from mg3d.evaluation.probe import baseline, linear_probe, prevalence_scores
 from mg3d.evaluation.prompts import PromptPair, load_prompts
-from mg3d.evaluation.protocol import PROTOCOLS
+from mg3d.evaluation.protocol import PROTOCOLS, STRICT
 from mg3d.evaluation.retrieval import retrieve
 from mg3d.evaluation.subject import Accelerator, Subject
 from mg3d.evaluation.summary import print_summary
-from mg3d.evaluation.zero_shot import PromptEmbeddings, choose_thresholds, judge, score_findings
+from mg3d.evaluation.zero_shot import (
+    PromptEmbeddings,
+    Scoring,
+    choose_thresholds,
+    judge,
+    score_findings,
+)
 from mg3d.files import write_json
 
 SCHEMA = "mg3d.evaluation/1"
@@ -48,6 +54,9 @@ class EvaluateConfig:
     """What to measure: zero_shot (findings by prompts), retrieval, baselines (fit to labels)."""
     prompts: str = "phantom"
     """Prompts of the findings: a set that comes with the package, or a YAML file."""
+    scoring: Scoring = "difference"
+    """How a prompt pair scores an image: cosine to the positive less cosine to the negative prompt,
+    or the positive alone. The macro AUROC of the other one is printed beside it."""
     repeats: int = 1000
     """Patient resamples behind each 95 % interval, >= 0; 0 for no intervals."""
     permutations: int = 1000
@@ -144,16 +153,19 @@ def measure_zero_shot(subject: Subject, settings: EvaluateConfig) -> dict[str, A
     held_out = None  # the judged split must not choose its own operating point
     if subject.split != THRESHOLD_SPLIT and subject.store.select(THRESHOLD_SPLIT):
         held_out = subject.embedded(THRESHOLD_SPLIT)
-    results = []
+    results, others = [], []
     for wording, pairs in texts.items():
         prompts = embed_prompts(subject.release, pairs, subject.cache.device)
         thresholds = np.full(len(pairs), np.nan)
         if held_out is not None:
-            thresholds = choose_thresholds(score_findings(held_out.by_study(), prompts))
+            validation = score_findings(held_out.by_study(), prompts, settings.scoring)
+            thresholds = choose_thresholds(validation)
         for protocol in PROTOCOLS:
-            scores = score_findings(judged.in_unit(protocol.unit), prompts)
+            units = judged.in_unit(protocol.unit)
+            scores = score_findings(units, prompts, settings.scoring)
             result = judge(scores, protocol, thresholds=thresholds, resampling=settings.resampling)
             results.append({"protocol": protocol.name, "prompts": wording} | result)
+        others.append(_other_scoring(judged.by_study(), prompts, settings) | {"prompts": wording})
         if wording == next(iter(texts)):
             _write_examples(subject, settings, judged, pairs, prompts, thresholds)
     return {
@@ -164,8 +176,20 @@ def measure_zero_shot(subject: Subject, settings: EvaluateConfig) -> dict[str, A
             }
             for wording, pairs in texts.items()
         },
+        "scoring": settings.scoring,
+        "other_scoring": others,
         "results": results,
     }
+
+
+def _other_scoring(
+    studies: EmbeddedVolumes, prompts: PromptEmbeddings, settings: EvaluateConfig
+) -> dict[str, Any]:
+    """Strict macro AUROC under the scoring that was not chosen."""
+    other: Scoring = "positive" if settings.scoring == "difference" else "difference"
+    scores = score_findings(studies, prompts, other)
+    result = judge(scores, STRICT, resampling=settings.resampling)
+    return {"scoring": other, "protocol": STRICT.name, "macro_auroc": result["macro_auroc"]}
 
 
 def _write_examples(
@@ -179,11 +203,11 @@ def _write_examples(
     """Show where the model sees a finding, in studies chosen by a fixed rule."""
     folder = settings.run / "evaluation" / "examples"
     studies = judged.by_study()
-    scores = score_findings(studies, prompts)
+    scores = score_findings(studies, prompts, settings.scoring)
     chosen = choose_examples(scores, thresholds, settings.examples)
     for row, finding in chosen:
         image = subject.image(studies.volume_ids[row])
-        direction = torch.from_numpy(prompts.positive[finding] - prompts.negative[finding])
+        direction = torch.from_numpy(prompts.direction(settings.scoring)[finding])
         similarity = subject.release.model.similarity_map(image, direction[None].to(image))
         pair = pairs[scores.finding_names[finding]]
         about = {

@@ -69,6 +69,9 @@ def _findings_table(documents: Mapping[str, Document]) -> Table:
             _with_interval(strict["macro_f1"]),
             _value(legacy["macro_f1"]),
         )
+    for result in documents.get("zero_shot", {}).get("other_scoring", []):
+        how = "positive only" if result["scoring"] == "positive" else "positive - negative"
+        table.add_row(f"{result['prompts']}, {how}", _with_interval(result["macro_auroc"]))
     table.add_section()
     for result in documents.get("baselines", {}).get("results", []):
         table.add_row(BASELINES[result["name"]], _with_interval(result["macro_auroc"]))

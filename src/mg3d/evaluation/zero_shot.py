@@ -1,4 +1,4 @@
-"""Findings scored by prompts alone: cosine to the positive minus cosine to the negative prompt.
+"""Findings scored by prompts alone: cosine to the positive prompt, less that to the negative one.
 
 Pure functions from embeddings to numbers. The one invariant: the strict operating point is chosen
 before a test label is read (`choose_thresholds` gets no test rows); the legacy one, taken from
@@ -6,7 +6,7 @@ the test labels as in papers, is computed beside it and is never an input of the
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from sklearn.metrics import accuracy_score, precision_recall_fscore_support
@@ -15,6 +15,10 @@ from mg3d.evaluation import metrics
 from mg3d.evaluation.bootstrap import Array, Estimate, Flags, Resampling, patient_weights
 from mg3d.evaluation.embedded import EmbeddedVolumes
 from mg3d.evaluation.protocol import Protocol
+
+Scoring = Literal["difference", "positive"]
+"""cos(image, present) - cos(image, absent), as in the literature, or cos(image, present) alone, for
+text encoders that hear the finding more than its negation."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +47,10 @@ class PromptEmbeddings:
     negative: Array
     """(F, E) L2-normalised."""
 
+    def direction(self, scoring: Scoring) -> Array:
+        """(F, E): its inner product with an image embedding is the score."""
+        return self.positive - self.negative if scoring == "difference" else self.positive
+
 
 def ensemble(embeddings: Array) -> Array:
     """Mean of L2-normalised prompt embeddings (P, E), normalised again: (E,)."""
@@ -50,11 +58,13 @@ def ensemble(embeddings: Array) -> Array:
     return np.asarray(mean / np.linalg.norm(mean), dtype=np.float64)
 
 
-def score_findings(units: EmbeddedVolumes, prompts: PromptEmbeddings) -> FindingScores:
-    """Score every finding of every unit: cos(image, present) - cos(image, absent), in [-2, 2]."""
+def score_findings(
+    units: EmbeddedVolumes, prompts: PromptEmbeddings, scoring: Scoring
+) -> FindingScores:
+    """Score every finding of every unit, in [-2, 2]; see `Scoring`."""
     return FindingScores(
         patient_ids=units.patient_ids,
-        scores=units.image @ (prompts.positive - prompts.negative).T,
+        scores=units.image @ prompts.direction(scoring).T,
         labels=units.labels,
         finding_names=units.finding_names,
     )
