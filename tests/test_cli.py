@@ -116,7 +116,10 @@ def test_help_of_the_program_is_quick_and_imports_nothing_heavy() -> None:
 @pytest.mark.parametrize("command", list(cli.COMMANDS))
 def test_help_of_every_command_shows_defaults(command: str) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "mg3d", command, "--help"], capture_output=True, text=True, check=True
+        [sys.executable, "-m", "mg3d", command, "--help"],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert "default:" in done.stdout
 

@@ -5,8 +5,9 @@ L report tokens, F findings. A plain dataclass: Fabric refuses to move frozen on
 """
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
-from typing import Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -39,21 +40,20 @@ class StudyBatch:
 
     def to(self, device: torch.device | str, *, non_blocking: bool = False) -> Self:
         """The same batch with its tensors on ``device``."""
-        moved = {
-            field.name: value.to(device, non_blocking=non_blocking)
-            for field in fields(self)
-            if isinstance(value := getattr(self, field.name), Tensor)
-        }
-        return replace(self, **moved)
+        return self._each(lambda tensor: tensor.to(device, non_blocking=non_blocking))
 
     def pin_memory(self) -> Self:
         """The same batch in page-locked memory (called by the data loader)."""
-        pinned = {
-            field.name: value.pin_memory()
+        return self._each(Tensor.pin_memory)
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> Self:
+        """The same batch with every tensor changed."""
+        tensors: dict[str, Any] = {
+            field.name: change(value)
             for field in fields(self)
             if isinstance(value := getattr(self, field.name), Tensor)
         }
-        return replace(self, **pinned)
+        return replace(self, **tensors)
 
     def identities(self) -> Tensor:
         """Who a row belongs to, as numbers that ranks can gather.
@@ -63,8 +63,11 @@ class StudyBatch:
             volume's hash as its report, so that it equals nobody else's.
         """
         rows = [
-            [_hash("study", study), _hash("patient", patient),
-             _hash("report", report) if report else _hash("volume", volume)]
+            [
+                _hash("study", study),
+                _hash("patient", patient),
+                _hash("report", report) if report else _hash("volume", volume),
+            ]
             for volume, study, patient, report in zip(
                 self.volume_ids, self.study_ids, self.patient_ids, self.report_ids, strict=True
             )

@@ -27,16 +27,17 @@ def write_atomic(path: Path, content: bytes | str) -> None:
         StorageError: If the folder cannot be written or the disk is full; ``path`` is unchanged.
     """
     payload = content.encode() if isinstance(content, str) else content
-    temporary: str | None = None
+    temporary: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        temporary = Path(name)
         with os.fdopen(descriptor, "wb") as stream:
             _write_all(stream, payload)
             stream.flush()
             os.fsync(stream.fileno())
-        os.chmod(temporary, 0o644)  # mkstemp makes files private; stores are shared
-        os.replace(temporary, path)
+        temporary.chmod(0o644)  # mkstemp makes files private; stores are shared
+        temporary.replace(path)
         temporary = None
         _sync_folder(path.parent)
     except OSError as error:
@@ -47,7 +48,7 @@ def write_atomic(path: Path, content: bytes | str) -> None:
         ) from error
     finally:
         if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
 
 
 def _write_all(stream: Any, payload: bytes) -> None:

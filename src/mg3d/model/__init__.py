@@ -1,0 +1,1 @@
+"""The model: single-device modules with all parameters; no data, no training, no processes."""

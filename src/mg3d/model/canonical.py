@@ -6,7 +6,8 @@ point after hours. The best linear alignment of the two sides is known in closed
 starts from it.
 Axes: K studies, N and M features of the two views, R canonical pairs.
 
-Source: H. Hotelling, Relations between two sets of variates, Biometrika 28 (1936); ridge-regularised.
+Source: H. Hotelling, Relations between two sets of variates, Biometrika 28 (1936); the ridge is
+standard.
 """
 
 from dataclasses import dataclass

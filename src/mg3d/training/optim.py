@@ -23,7 +23,9 @@ class OptimizerConfig:
     lr: float = 1e-3
     """Peak learning rate, > 0."""
     head_lr_scale: float = 1.0
-    """Factor on the learning rate of everything but the two encoders, > 0 (the paper's is 5)."""
+    """Factor on the learning rate of everything but `base_rate_modules`, > 0 (the paper's is 5)."""
+    base_rate_modules: tuple[str, ...] = ("image_encoder", "text_encoder")
+    """Modules of the model that keep the base rate: the first part of a parameter's name."""
     weight_decay: float = 0.05
     """Decay of matrices and kernels, >= 0; biases, norms, tables and temperatures never decay."""
     betas: tuple[float, float] = (0.9, 0.98)
@@ -50,14 +52,11 @@ class OptimizerConfig:
             )
 
 
-ENCODER_PREFIXES = ("image_encoder.", "text_encoder.")
-
-
 def parameter_groups(model: nn.Module, settings: OptimizerConfig) -> list[dict[str, object]]:
     """Sort trainable parameters by decay and by learning-rate factor.
 
     Args:
-        model: The single-device model; names decide who is an encoder, shapes who decays.
+        model: The single-device model; names decide on the rate, shapes on the decay.
         settings: Rates and decay.
 
     Returns:
@@ -71,7 +70,8 @@ def parameter_groups(model: nn.Module, settings: OptimizerConfig) -> list[dict[s
         decays = parameter.ndim >= 2 and not any(
             word in name for word in ("bias", "embedding", "position", "query_tokens")
         )
-        scale = 1.0 if name.startswith(ENCODER_PREFIXES) else settings.head_lr_scale
+        at_base_rate = name.split(".", 1)[0] in settings.base_rate_modules
+        scale = 1.0 if at_base_rate else settings.head_lr_scale
         groups.setdefault((decays, scale), []).append(parameter)
     return [
         {
