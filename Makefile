@@ -31,7 +31,7 @@ check: $(VENV)/.installed
 	$(BIN)/lint-imports
 
 bench: $(VENV)/.installed
-	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
+	for name in encoder phantom_shortcuts; do $(BIN)/python benchmarks/$$name.py || exit 1; done
 
 format: $(VENV)/.installed
 	$(BIN)/ruff check --fix .
