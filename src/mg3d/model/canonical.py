@@ -15,6 +15,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from mg3d.errors import DataError
+
 
 @dataclass(frozen=True)
 class LinearMap:
@@ -57,7 +59,15 @@ def canonical_pairs(
 
     Returns:
         R = min(K - 1, N, M, num_components) pairs of unit variance on the samples (ridge aside).
+
+    Raises:
+        DataError: If there are fewer than 2 studies.
     """
+    if len(left_KN) < 2:
+        raise DataError(
+            f"aligning volumes with reports got {len(left_KN)} studies with a report and needs 2 "
+            "or more, best several hundred; add some, or start the plain space at random."
+        )
     left, left_map, left_mean = _whitened(left_KN.double(), num_components, left_ridge)
     right, right_map, right_mean = _whitened(right_KM.double(), num_components, right_ridge)
     u, correlations, vh = torch.linalg.svd(left.T @ right / len(left), full_matrices=False)

@@ -48,10 +48,11 @@ class EmbeddingHead(nn.Module):
     def whiten_(self, samples_KD: Tensor, *, shrinkage: float = 0.1) -> None:
         """Set the weights so that the samples' embeddings are centred and of equal spread.
 
-        Fresh features of different studies point almost the same way, and a contrastive loss then
-        stays at ln(batch) for long. BatchNorm removes that common part, but
-        makes an answer depend on the other studies of the batch. Doing it once, on some studies
-        before training, keeps the benefit without batch statistics.
+        Fresh features of different studies point almost the same way, so the first cosines say
+        little. BatchNorm would take that common part off, but makes an answer depend on the other
+        studies of the batch; doing it once, before training, does not. In trials whitening by
+        itself did not make the contrast of a small run take off: what volumes and reports share
+        has to be found first (`mg3d.model.canonical`).
 
         Args:
             samples_KD: What the head will be given, (K, D), for K >= 2 different studies. The E
