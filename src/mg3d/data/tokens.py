@@ -166,6 +166,18 @@ class ReportTokenizer:
         return int(self.tokenizer.mask_token_id)
 
     @property
+    def start_token_id(self) -> int | None:
+        """Id of the token before a text ([CLS]), if there is one."""
+        found: int | None = self.tokenizer.cls_token_id
+        return found
+
+    @property
+    def end_token_id(self) -> int | None:
+        """Id of the token after a text ([SEP]), if there is one."""
+        found: int | None = self.tokenizer.sep_token_id
+        return found
+
+    @property
     def special_token_ids(self) -> tuple[int, ...]:
         """Ids that never stand for text, sorted."""
         return tuple(sorted(self.tokenizer.all_special_ids))
