@@ -7,7 +7,7 @@ it is passed over and the one before is used.
 
 import json
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,8 @@ class Progress:
 
     step: int
     """Optimiser steps done."""
+    scaler: dict[str, float] = field(default_factory=dict)
+    """State of the loss scaler under 16-mixed, else empty."""
 
 
 def checkpoint_folder(run: Path, step: int) -> Path:
@@ -73,6 +75,7 @@ def save_checkpoint(
         {
             "schema": SCHEMA,
             "step": progress.step,
+            "scaler": progress.scaler,
             "fingerprint": fingerprint,
             "sha256": {name: sha256(content) for name, content in tensors.items()},
         },
@@ -82,9 +85,16 @@ def save_checkpoint(
     return folder
 
 
-def has_checkpoint(run: Path) -> bool:
-    """Whether `load_newest` will find a complete checkpoint."""
-    return any(not _damage(folder) for folder in _folders(run))
+def has_checkpoint(run: Path, fingerprint: str) -> bool:
+    """Whether `load_newest` will find a complete checkpoint.
+
+    Raises:
+        CheckpointError: If it belongs to another model, data or recipe.
+    """
+    complete = [folder for folder in _folders(run) if not _damage(folder)]
+    if complete:
+        _read_state(complete[-1], fingerprint)
+    return bool(complete)
 
 
 def load_newest(
@@ -105,16 +115,10 @@ def load_newest(
         if problem:
             console.print(f"[yellow]{folder.name}: {problem}; using the checkpoint before it")
             continue
-        state = json.loads((folder / "state.json").read_text())
-        if state["fingerprint"] != fingerprint:
-            raise CheckpointError(
-                f"{folder}: this checkpoint was made by another model, store or recipe than the "
-                "one given now, so the run cannot go on from it. Use the run's own config.yaml, "
-                "or choose a new run folder."
-            )
+        state = _read_state(folder, fingerprint)
         _load_model(folder, model)
         _load_optimizer(load_tensors((folder / "optimizer.safetensors").read_bytes()), optimizer)
-        return Progress(step=int(state["step"]))
+        return Progress(step=int(state["step"]), scaler=state.get("scaler", {}))
     return Progress(step=0)
 
 
@@ -137,6 +141,18 @@ def _damage(folder: Path) -> str:
         if not path.is_file() or sha256(path.read_bytes()) != expected:
             return f"{name} is missing, truncated or changed"
     return ""
+
+
+def _read_state(folder: Path, fingerprint: str) -> dict[str, Any]:
+    """The counters of a complete checkpoint, if it belongs to this run."""
+    state: dict[str, Any] = json.loads((folder / "state.json").read_text())
+    if state["fingerprint"] != fingerprint:
+        raise CheckpointError(
+            f"{folder}: this checkpoint was made by another model, store or recipe than the "
+            "one given now, so the run cannot go on from it. Use the run's own config.yaml, "
+            "or choose a new run folder."
+        )
+    return state
 
 
 def _load_model(folder: Path, model: nn.Module) -> None:

@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
 from mg3d.data.tokens import TokenizedReport
-from mg3d.errors import DataError
+from mg3d.errors import ConfigError, DataError
 from mg3d.model.heads import MaskedTokenHead
 from mg3d.model.text import TextEncoder, clause_means
 from mg3d.objectives.masking import mask_words
@@ -41,11 +41,24 @@ class CorpusConfig:
     lr: float = 1e-3
     """Peak learning rate of AdamW, > 0; it rises over the first tenth and falls to 0 linearly."""
     word_ratio: float = 0.15
-    """Share of whole words hidden, in (0, 1)."""
+    """Share of whole words hidden, in (0, 1]."""
     section_reports: int = 32
     """Reports a step whose findings are matched with their impressions; 0 leaves this task out."""
     section_weight: float = 1.0
     """Factor on the loss of section matching, >= 0."""
+
+    def __post_init__(self) -> None:
+        if self.steps < 0 or self.batch_size < 1 or self.lr <= 0:
+            raise ConfigError(
+                f"corpus.steps is {self.steps}, batch_size {self.batch_size}, lr {self.lr}; give "
+                "0 or more steps, a batch of 1 or more and a rate above 0"
+            )
+        if self.section_reports < 0 or self.section_weight < 0 or not 0 < self.word_ratio <= 1:
+            raise ConfigError(
+                f"corpus.section_reports is {self.section_reports}, section_weight "
+                f"{self.section_weight}, word_ratio {self.word_ratio}; the first two are 0 or "
+                "more, the last lies in (0, 1]"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

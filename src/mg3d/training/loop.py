@@ -5,6 +5,7 @@ Nothing here draws random numbers; what a step sees follows from its number, so 
 moment and resuming from the last checkpoint gives the same bits on the same machine.
 """
 
+import math
 import signal
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -21,10 +22,11 @@ from torch import Tensor
 
 from mg3d.batch import StudyBatch
 from mg3d.distributed import sum_over_ranks
-from mg3d.errors import DataError
+from mg3d.errors import ConfigError, DataError
 from mg3d.objectives.base import StepContext
 from mg3d.progress import bar, console
 from mg3d.training.checkpoint import Progress, save_checkpoint
+from mg3d.training.engine import restore_scaler, scaler_state, unscale_gradients
 from mg3d.training.optim import OptimizerConfig, learning_rate_scale, set_learning_rate
 from mg3d.training.recorder import Recorder
 from mg3d.training.task import TrainingTask
@@ -50,6 +52,13 @@ class LoopConfig:
     shortcut_every: int = 200
     """Steps between shortcut checks (two extra forward passes each), best a multiple of
     log_every; 0 switches them off."""
+
+    def __post_init__(self) -> None:
+        least = {"steps": 1, "batch_size": 1, "checkpoint_every": 1, "keep_checkpoints": 1}
+        least |= {"log_every": 1, "shortcut_every": 0}
+        for name, minimum in least.items():
+            if getattr(self, name) < minimum:
+                raise ConfigError(f"loop.{name} is {getattr(self, name)}; give {minimum} or more")
 
 
 @dataclass(kw_only=True)
@@ -83,11 +92,12 @@ def fit(run: Run, loop: LoopConfig, optimizer: OptimizerConfig, start: Progress)
     """
     first = run.fabric.global_rank == 0
     recorder = Recorder(run.folder, start.step) if first else None
-    saved = start.step
-    step = start.step
-    with _stop_signals() as stop, _bar(loop.steps, step, shown=first) as advance:
+    kept_pairs = _KeptPairs()
+    saved = step = start.step
+    restore_scaler(run.fabric, start.scaler)
+    with _stop_signals(run.fabric) as stop, _bar(loop.steps, step, shown=first) as advance:
+        began = time.perf_counter()
         for batch in run.batches(step):
-            began = time.perf_counter()
             context = StepContext(run.seed, step // run.steps_per_epoch, step)
             rate = optimizer.lr * learning_rate_scale(step, loop.steps, optimizer)
             set_learning_rate(run.optimizer, rate)
@@ -96,14 +106,18 @@ def fit(run: Run, loop: LoopConfig, optimizer: OptimizerConfig, start: Progress)
             if loop.shortcut_every and step % loop.shortcut_every == 0:
                 values |= _shortcuts(run, batch, context)
             seconds = time.perf_counter() - began
+            kept_pairs.add(values)
             if recorder and (step % loop.log_every == 0 or step == loop.steps):
                 recorder.log(_row(values, context, loop, rate, seconds))
+                kept_pairs.warn(step)
             advance(values["loss.total"])
-            if step % loop.checkpoint_every == 0 or step == loop.steps or stop.requested():
+            stopping = stop.requested()
+            if stopping or step % loop.checkpoint_every == 0 or step == loop.steps:
                 _save(run, step, loop.keep_checkpoints)
                 saved = step
-            if stop.requested() and step < loop.steps:
+            if stopping:
                 break
+            began = time.perf_counter()  # waiting for the next batch belongs to its step
     if recorder:
         recorder.close()
     if saved < loop.steps and first:
@@ -118,18 +132,20 @@ def training_step(
 
     Returns:
         Global values: ``loss.total``, ``loss.<objective>``, ``<objective>.<metric>`` and
-        ``grad_norm``.
+        ``grad_norm``, which is left out of a step that the loss scaler of 16-mixed skips.
     """
     batch = batch.to(run.fabric.device, non_blocking=True)
     output = run.wrapped(batch, context)
     values = _global_values(output.shares)
     _require_finite(values["loss.total"], "loss", batch, context)
     run.fabric.backward(output.loss)
+    scaled = unscale_gradients(run.fabric, run.optimizer)
     parameters = [p for p in run.task.parameters() if p.grad is not None]
     limit = clip_norm if clip_norm > 0 else float("inf")
-    norm = torch.nn.utils.clip_grad_norm_(parameters, limit)
-    values["grad_norm"] = float(norm)
-    _require_finite(values["grad_norm"], "gradient", batch, context)
+    norm = float(torch.nn.utils.clip_grad_norm_(parameters, limit))
+    if math.isfinite(norm) or not scaled:  # else the scaler skips this step and halves its scale
+        values["grad_norm"] = norm
+        _require_finite(norm, "gradient", batch, context)
     run.optimizer.step()
     run.optimizer.zero_grad(set_to_none=True)
     return values
@@ -143,7 +159,7 @@ def _global_values(shares: dict[str, Tensor]) -> dict[str, float]:
 
 
 def _require_finite(value: float, what: str, batch: StudyBatch, context: StepContext) -> None:
-    if value == value and abs(value) != float("inf"):
+    if math.isfinite(value):
         return
     finite = torch.isfinite(batch.image).flatten(1).all(dim=1).tolist()
     bad = [study for study, good in zip(batch.study_ids, finite, strict=True) if not good]
@@ -186,28 +202,58 @@ def _save(run: Run, step: int, keep: int) -> None:
     if run.fabric.global_rank == 0:
         model = run.task.model
         optimizer = getattr(run.optimizer, "optimizer", run.optimizer)
-        save_checkpoint(run.folder, model, optimizer, Progress(step), run.fingerprint, keep)
+        progress = Progress(step, scaler=scaler_state(run.fabric))
+        save_checkpoint(run.folder, model, optimizer, progress, run.fingerprint, keep)
     run.fabric.barrier()
+
+
+class _KeptPairs:
+    """Whether sentence similarity had pairs to learn from since the last logged row."""
+
+    KINDS = ("positive", "negative")
+
+    def __init__(self) -> None:
+        self._most: dict[str, float] = {}
+        self._warned: set[str] = set()
+
+    def add(self, values: dict[str, float]) -> None:
+        """Take note of a step's shares of kept pairs, if that objective is trained."""
+        for kind in self.KINDS:
+            share = values.get(f"sentence_similarity.{kind}_pairs")
+            if share is not None:
+                self._most[kind] = max(share, self._most.get(kind, 0.0))
+
+    def warn(self, step: int) -> None:
+        """Say once for each kind that no step of the window kept any; begin a new window."""
+        for kind, most in self._most.items():
+            if most == 0.0 and kind not in self._warned:
+                self._warned.add(kind)
+                console.print(
+                    f"[yellow]sentence_similarity: 0 % {kind} pairs up to step {step}; it learns "
+                    "from one side alone. Check its cut-offs or use larger batches."
+                )
+        self._most.clear()
 
 
 class _StopRequest:
     """Set by a signal, read between two steps."""
 
-    def __init__(self) -> None:
+    def __init__(self, device: torch.device) -> None:
         self._asked = False
+        self._device = device  # of the tensors that processes exchange: NCCL sends no others
 
     def ask(self, _signal: int, _frame: FrameType | None) -> None:
         self._asked = True
 
     def requested(self) -> bool:
         """Whether any process was asked to stop (all of them must agree on the step)."""
-        return bool(sum_over_ranks(torch.tensor(float(self._asked))) > 0)
+        return bool(sum_over_ranks(torch.tensor(float(self._asked), device=self._device)) > 0)
 
 
 @contextmanager
-def _stop_signals() -> Iterator[_StopRequest]:
+def _stop_signals(fabric: Fabric) -> Iterator[_StopRequest]:
     """Turn SIGTERM (schedulers, shutdown) and SIGUSR1 (SLURM's warning) into a request."""
-    request = _StopRequest()
+    request = _StopRequest(fabric.device)
     previous = {kind: signal.signal(kind, request.ask) for kind in (signal.SIGTERM, signal.SIGUSR1)}
     try:
         yield request

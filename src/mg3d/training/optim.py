@@ -4,7 +4,6 @@ Not here: gradient clipping (the loop's step) and precision (Fabric's).
 """
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -108,9 +107,3 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
     """Give every group ``rate`` times its own ``lr_scale``."""
     for group in optimizer.param_groups:
         group["lr"] = rate * group["lr_scale"]
-
-
-def gradient_norm(parameters: Iterable[nn.Parameter]) -> torch.Tensor:
-    """L2 norm over all gradients, as a scalar tensor."""
-    gradients = [p.grad for p in parameters if p.grad is not None]
-    return torch.nn.utils.get_total_norm(gradients)

@@ -12,7 +12,7 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 import yaml
@@ -31,6 +31,7 @@ from mg3d.training.batches import RunBatches, batch_loader
 from mg3d.training.checkpoint import Progress, has_checkpoint, load_newest
 from mg3d.training.controls import with_shuffled_reports
 from mg3d.training.corpus import CorpusConfig
+from mg3d.training.engine import Accelerator, Precision, launch
 from mg3d.training.loop import LoopConfig, Run, fit
 from mg3d.training.optim import OptimizerConfig, build_optimizer
 from mg3d.training.recorder import source_commit, write_environment
@@ -65,9 +66,9 @@ class PretrainConfig:
     """Optimiser and schedule."""
     loop: LoopConfig = field(default_factory=LoopConfig)
     """Length, batch size, checkpoints and logs."""
-    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
+    precision: Precision = "32-true"
     """Arithmetic of the model; weights and sums stay float32."""
-    accelerator: Literal["auto", "cpu", "cuda"] = "auto"
+    accelerator: Accelerator = "auto"
     """Where to train; for several processes start with `torchrun --nproc_per_node N -m mg3d`."""
     num_workers: int = 0
     """Processes that read the store, >= 0; 0 reads in the training process."""
@@ -75,6 +76,12 @@ class PretrainConfig:
     """CPU threads; 0 leaves torch's choice. Bit-equal resume needs the same number."""
     shuffle_reports: bool = False
     """Control experiment: give every training study another patient's report."""
+
+    def __post_init__(self) -> None:
+        least = {"vocabulary_size": 1, "max_tokens": 1, "num_workers": 0, "threads": 0}
+        for name, minimum in least.items():
+            if getattr(self, name) < minimum:
+                raise ConfigError(f"{name} is {getattr(self, name)}; give {minimum} or more")
 
 
 def pretrain(settings: PretrainConfig) -> int:
@@ -91,16 +98,21 @@ def pretrain(settings: PretrainConfig) -> int:
     """
     if settings.threads:
         torch.set_num_threads(settings.threads)
-    fabric = _fabric(settings)
+    fabric = launch(settings.accelerator, settings.precision)
     store = VolumeStore.open(settings.store)
     _check_fit(settings, store, fabric.world_size)
     if settings.shuffle_reports:
         store = with_shuffled_reports(store, settings.seed)
+    fingerprint = _fingerprint(settings, store)
+    resumes = has_checkpoint(settings.run, fingerprint)  # a foreign run is refused untouched
+    fabric.barrier()
     if fabric.global_rank == 0:
         _open_run(settings, store)
+        if not resumes:
+            _make_tokenizer(settings, store)
     fabric.barrier()
-    tokenizer = _tokenizer(settings, store, fabric)
-    run, start = _assemble(settings, fabric, store, tokenizer)
+    tokenizer = ReportTokenizer.load(settings.run / "tokenizer")
+    run, start = _assemble(settings, fabric, store, tokenizer, fingerprint, resumes=resumes)
     code = fit(run, settings.loop, settings.optimizer, start)
     if code == 0 and fabric.global_rank == 0:
         save_release(settings.run / "release", run.task.model, tokenizer, store.settings.to_json())
@@ -109,21 +121,29 @@ def pretrain(settings: PretrainConfig) -> int:
 
 
 def _assemble(
-    settings: PretrainConfig, fabric: Fabric, store: VolumeStore, tokenizer: ReportTokenizer
+    settings: PretrainConfig,
+    fabric: Fabric,
+    store: VolumeStore,
+    tokenizer: ReportTokenizer,
+    fingerprint: str,
+    *,
+    resumes: bool,
 ) -> tuple[Run, Progress]:
     """Model, objectives, data and state, ready for the loop."""
     objectives = build_objectives(settings.objectives)
     torch.manual_seed(settings.seed)
     parts = tuple(term.objective.name for term in objectives)
     model = VisionLanguageModel(_model_config(settings.model, tokenizer, parts))
+    if model.wiring.text:
+        _check_vocabulary(model, tokenizer)
     dataset = StudyDataset(store, store.select("train"), tokenizer)
     vocabulary = Vocabulary(
         tokenizer.vocab_size, tokenizer.mask_token_id, tokenizer.special_token_ids
     )
-    fingerprint = _fingerprint(settings, store)
-    if not has_checkpoint(settings.run) and fabric.global_rank == 0:
-        prepare_start(model, dataset, tokenizer, vocabulary, settings.corpus, settings.start,
-                      settings.seed)  # fmt: skip
+    model.to(fabric.device)
+    if not resumes and fabric.global_rank == 0:  # DDP shares the result
+        start_config, corpus = settings.start, settings.corpus
+        prepare_start(model, dataset, tokenizer, vocabulary, corpus, start_config, settings.seed)
     optimizer = build_optimizer(model, settings.optimizer)
     start = load_newest(settings.run, model, optimizer, fingerprint)
     task = TrainingTask(model, objectives, vocabulary)
@@ -163,21 +183,21 @@ def _model_config(
     text = model.text
     if text.name_or_path is None:
         text = dataclasses.replace(text, vocabulary_size=tokenizer.vocab_size)
+    elif text.clause_scope == "clause" and text.start_id is None and text.end_id is None:
+        # A clause on its own looks to the encoder like the texts it was trained on.
+        start_id, end_id = tokenizer.start_token_id, tokenizer.end_token_id
+        text = dataclasses.replace(text, start_id=start_id, end_id=end_id)
     return dataclasses.replace(model, parts=parts, text=text)
 
 
-def _fabric(settings: PretrainConfig) -> Fabric:
-    """One process, or as many as torchrun or srun started."""
-    environment = torch.distributed.is_available() and "WORLD_SIZE" in os.environ
-    fabric = Fabric(
-        accelerator=settings.accelerator,
-        devices=int(os.environ.get("LOCAL_WORLD_SIZE", "1")) if environment else 1,
-        num_nodes=int(os.environ.get("GROUP_WORLD_SIZE", "1")) if environment else 1,
-        strategy="ddp" if environment else "auto",
-        precision=settings.precision,
-    )
-    fabric.launch()
-    return fabric
+def _check_vocabulary(model: VisionLanguageModel, tokenizer: ReportTokenizer) -> None:
+    known = model.text_encoder.vocabulary_size
+    if tokenizer.vocab_size > known:
+        raise ConfigError(
+            f"model.text.name_or_path {model.config.text.name_or_path!r}: its tokenizer makes "
+            f"{tokenizer.vocab_size} different tokens, its encoder knows {known}; they do not "
+            "belong together. Name a folder that holds both as they were trained."
+        )
 
 
 def _check_fit(settings: PretrainConfig, store: VolumeStore, num_processes: int) -> None:
@@ -200,7 +220,7 @@ def _check_fit(settings: PretrainConfig, store: VolumeStore, num_processes: int)
 
 
 def _open_run(settings: PretrainConfig, store: VolumeStore) -> None:
-    """Write what describes the run; refuse a folder whose weights come from other settings."""
+    """Write what describes the run."""
     settings.run.mkdir(parents=True, exist_ok=True)
     recipe = {"pretrain": _plain(settings)}
     write_atomic(settings.run / "config.yaml", yaml.safe_dump(recipe, sort_keys=False))
@@ -237,23 +257,19 @@ def _fingerprint(settings: PretrainConfig, store: VolumeStore) -> str:
     return hashlib.sha256(content.encode()).hexdigest()
 
 
-def _tokenizer(settings: PretrainConfig, store: VolumeStore, fabric: Fabric) -> ReportTokenizer:
-    """The run's tokenizer; made once, from the training split or from the named encoder."""
-    folder = settings.run / "tokenizer"
-    if fabric.global_rank == 0 and not (folder / "report_tokenizer.json").is_file():
-        name = settings.model.text.name_or_path
-        rule = store.settings.clauses
-        if name is not None:
-            made = ReportTokenizer.load(name, max_tokens=settings.max_tokens, clauses=rule)
-        else:
-            studies = sorted({row.study_id for row in store.select("train")})
-            reports = (store.report(study) for study in studies)
-            made = ReportTokenizer.train(
-                [f"{report.findings} {report.impression}" for report in reports],
-                settings.vocabulary_size,
-                max_tokens=settings.max_tokens,
-                clauses=rule,
-            )
-        made.save(folder)
-    fabric.barrier()
-    return ReportTokenizer.load(folder)
+def _make_tokenizer(settings: PretrainConfig, store: VolumeStore) -> None:
+    """Write the run's tokenizer: the named encoder's, or one of the training split's words."""
+    name = settings.model.text.name_or_path
+    rule = store.settings.clauses
+    if name is not None:
+        made = ReportTokenizer.load(name, max_tokens=settings.max_tokens, clauses=rule)
+    else:
+        studies = sorted({row.study_id for row in store.select("train")})
+        reports = (store.report(study) for study in studies)
+        made = ReportTokenizer.train(
+            [f"{report.findings} {report.impression}" for report in reports],
+            settings.vocabulary_size,
+            max_tokens=settings.max_tokens,
+            clauses=rule,
+        )
+    made.save(settings.run / "tokenizer")

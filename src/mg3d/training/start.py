@@ -16,6 +16,7 @@ from mg3d.batch import StudyBatch
 from mg3d.data.dataset import StudyDataset, collate
 from mg3d.data.reports import Report
 from mg3d.data.tokens import ReportTokenizer, TokenizedReport
+from mg3d.errors import ConfigError
 from mg3d.model.canonical import canonical_pairs
 from mg3d.model.outputs import ImageFeatures
 from mg3d.model.text import clause_means
@@ -50,6 +51,19 @@ class StartConfig:
     dissimilar_quantile: float = 0.5
     """Quantile up to which two clauses count as unrelated."""
 
+    def __post_init__(self) -> None:
+        least = {"canonical_studies": 2, "canonical_components": 1, "image_ridge": 0}
+        least |= {"text_ridge": 0, "whitening_studies": 0}
+        for name, minimum in least.items():
+            if getattr(self, name) < minimum:
+                raise ConfigError(f"start.{name} is {getattr(self, name)}; give {minimum} or more")
+        if not 0 <= self.dissimilar_quantile < self.similar_quantile <= 1:
+            raise ConfigError(
+                f"start.dissimilar_quantile is {self.dissimilar_quantile} and "
+                f"start.similar_quantile {self.similar_quantile}; both lie in [0, 1] and the first "
+                "must be the smaller one"
+            )
+
 
 def prepare_start(
     model: VisionLanguageModel,
@@ -63,7 +77,7 @@ def prepare_start(
     """Set the weights that the loop starts from, in place.
 
     Args:
-        model: Freshly built.
+        model: Freshly built; its device is used.
         dataset: The training split.
         tokenizer: The run's.
         vocabulary: Ids for masking.
@@ -150,6 +164,7 @@ def _reference_vectors(model: VisionLanguageModel, clauses: list[TokenizedReport
     )
     lengths = torch.tensor([len(clause.token_ids) for clause in clauses])
     mask = torch.arange(ids.shape[1]) < lengths[:, None]
+    ids, mask, clause_ids = (tensor.to(_device(model)) for tensor in (ids, mask, clause_ids))
     hidden, mask = model.text_encoder(ids, mask, clause_ids)
     means, _ = clause_means(hidden, mask, clause_ids.clamp(max=1))
     return means[:, 0]
@@ -162,7 +177,7 @@ def _pair_cosines(vectors: Tensor, seed: int, most: int = 2000) -> np.ndarray:
         vectors = vectors[torch.from_numpy(np.sort(chosen))]
     units = torch.nn.functional.normalize(vectors, dim=1)
     above = torch.triu_indices(len(units), len(units), offset=1)
-    cosines: np.ndarray = (units @ units.T)[above[0], above[1]].numpy()
+    cosines: np.ndarray = (units @ units.T).cpu()[above[0], above[1]].numpy()
     return cosines
 
 
@@ -175,7 +190,7 @@ def _align(
     volumes, reports = [], []
     chunks = [rows[i : i + _CHUNK] for i in range(0, len(rows), _CHUNK)]
     for chunk in track(chunks, total=len(chunks), description="alignment"):
-        batch = collate([dataset[row] for row in chunk])
+        batch = collate([dataset[row] for row in chunk]).to(_device(model))
         text = model.encode_text(batch.token_ids, batch.token_mask, batch.clause_ids)
         volume, report = model.read_pools(model.encode_image(batch.image), text)
         has_report = text.clause_mask.any(dim=1)
@@ -192,6 +207,10 @@ def _align(
     )
 
 
+def _device(model: VisionLanguageModel) -> torch.device:
+    return next(model.parameters()).device
+
+
 def _choose(dataset: StudyDataset, most: int, seed: int, purpose: str) -> list[int]:
     """At most ``most`` rows, in the order of the dataset."""
     size = min(most, len(dataset))
@@ -203,7 +222,7 @@ def _whiten(
     model: VisionLanguageModel, dataset: StudyDataset, start: StartConfig, seed: int
 ) -> None:
     rows = _choose(dataset, start.whitening_studies, seed, "whitening")
-    batch = collate([dataset[row] for row in rows])
+    batch = collate([dataset[row] for row in rows]).to(_device(model))
     text = model.encode_text(batch.token_ids, batch.token_mask, batch.clause_ids)
     model.whiten_heads_(
         _encode_images(model, batch), text, plain_space=start.plain_space == "whitened"

@@ -1,0 +1,75 @@
+"""Fabric as a run uses it: processes, device, and arithmetic of lower precision.
+
+The loop and the model know none of it. The invariant: what goes into the task is what came out of
+the loader; only the arithmetic inside is autocast.
+"""
+
+import os
+from typing import Any, Literal
+
+import torch
+from lightning_fabric import Fabric
+from lightning_fabric.plugins.precision import MixedPrecision
+
+Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
+Accelerator = Literal["auto", "cpu", "cuda"]
+
+
+class Autocast(MixedPrecision):
+    """Mixed precision that leaves the inputs as they are.
+
+    Fabric would round volumes to 16 bits before the model sees them, which are also what
+    masked_volume has to restore, and it cannot rebuild frozen dataclasses.
+    """
+
+    def convert_input(self, data: Any) -> Any:
+        """The inputs, untouched."""
+        return data
+
+
+def launch(accelerator: Accelerator, precision: Precision) -> Fabric:
+    """One process, or one of as many as torchrun started.
+
+    Args:
+        accelerator: "auto" takes CUDA where there is a device.
+        precision: Weights stay float32 in any case.
+    """
+    if accelerator == "auto":
+        accelerator = "cuda" if torch.cuda.is_available() else "cpu"
+    several = "WORLD_SIZE" in os.environ  # torchrun sets it
+    fabric = Fabric(
+        accelerator=accelerator,
+        devices=int(os.environ["LOCAL_WORLD_SIZE"]) if several else 1,
+        num_nodes=int(os.environ["GROUP_WORLD_SIZE"]) if several else 1,
+        strategy="ddp" if several else "auto",
+        plugins=None if precision == "32-true" else Autocast(precision, accelerator),
+    )
+    fabric.launch()
+    return fabric
+
+
+def unscale_gradients(fabric: Fabric, optimizer: Any) -> bool:
+    """Take the loss scale of 16-mixed off the gradients, so that they can be measured and clipped.
+
+    Args:
+        fabric: The run's.
+        optimizer: As `Fabric.setup` returned it.
+
+    Returns:
+        Whether there is a loss scale; then gradients that are not finite are part of the method.
+    """
+    precision = fabric.strategy.precision
+    precision.unscale_gradients(optimizer.optimizer)
+    return getattr(precision, "scaler", None) is not None
+
+
+def scaler_state(fabric: Fabric) -> dict[str, float]:
+    """What has to be saved of the loss scaler; empty but under 16-mixed."""
+    state: dict[str, float] = fabric.strategy.precision.state_dict()
+    return state
+
+
+def restore_scaler(fabric: Fabric, state: dict[str, float]) -> None:
+    """The inverse of `scaler_state`."""
+    if state:
+        fabric.strategy.precision.load_state_dict(state)
