@@ -52,6 +52,23 @@ def test_only_the_newest_stay(tmp_path: Path) -> None:
     assert names == ["step-00000002", "step-00000003"]
 
 
+def test_what_was_just_saved_is_never_deleted(tmp_path: Path) -> None:
+    save(tmp_path, 100)
+    broken = save(tmp_path, 200, keep=2)
+    (broken / "state.json").unlink()
+    save(tmp_path, 150, keep=1)  # the run went on from 100 and was stopped at 150
+    names = [p.name for p in (tmp_path / "checkpoints").iterdir()]
+    assert names == ["step-00000150"]
+    assert load_newest(tmp_path, *trained(0), "f").step == 150
+
+
+def test_another_number_of_threads_is_said(tmp_path: Path, capsys, monkeypatch) -> None:
+    save(tmp_path, 1)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 99)
+    load_newest(tmp_path, *trained(0), "f")
+    assert "last bits" in " ".join(capsys.readouterr().err.split())
+
+
 @pytest.mark.parametrize("damage", ["truncate", "no state", "bad json"])
 def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(
     tmp_path: Path, damage: str, capsys: pytest.CaptureFixture[str]

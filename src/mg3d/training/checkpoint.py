@@ -76,13 +76,26 @@ def save_checkpoint(
             "schema": SCHEMA,
             "step": progress.step,
             "scaler": progress.scaler,
+            "threads": torch.get_num_threads(),
             "fingerprint": fingerprint,
             "sha256": {name: sha256(content) for name, content in tensors.items()},
         },
     )
-    for old in _folders(run)[:-keep]:
-        shutil.rmtree(old)
+    _prune(run, folder, keep)
     return folder
+
+
+def _prune(run: Path, newest: Path, keep: int) -> None:
+    """Delete all but ``newest`` and the complete checkpoints right before it.
+
+    Folders of later steps go as well: the run went on from before them because they are damaged.
+    """
+    others = [folder for folder in _folders(run) if folder != newest]
+    complete = [f for f in others if f.name < newest.name and (f / "state.json").is_file()]
+    kept = complete[len(complete) - (keep - 1) :] if keep > 1 else []
+    for folder in others:
+        if folder not in kept:
+            shutil.rmtree(folder)
 
 
 def has_checkpoint(run: Path, fingerprint: str) -> bool:
@@ -116,6 +129,12 @@ def load_newest(
             console.print(f"[yellow]{folder.name}: {problem}; using the checkpoint before it")
             continue
         state = _read_state(folder, fingerprint)
+        if state["threads"] != torch.get_num_threads():
+            console.print(
+                f"[yellow]{folder.name} was made with {state['threads']} CPU threads, this is "
+                f"{torch.get_num_threads()}: sums round differently, so the weights will differ "
+                "in their last bits. Give --threads for bit-equal results."
+            )
         _load_model(folder, model)
         _load_optimizer(load_tensors((folder / "optimizer.safetensors").read_bytes()), optimizer)
         return Progress(step=int(state["step"]), scaler=state.get("scaler", {}))

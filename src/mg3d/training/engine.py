@@ -11,6 +11,9 @@ import torch
 from lightning_fabric import Fabric
 from lightning_fabric.plugins.precision import MixedPrecision
 
+from mg3d.errors import ConfigError
+
+_LAUNCHER_VARIABLES = ("LOCAL_WORLD_SIZE", "GROUP_WORLD_SIZE")
 Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
 Accelerator = Literal["auto", "cpu", "cuda"]
 
@@ -36,7 +39,15 @@ def launch(accelerator: Accelerator, precision: Precision) -> Fabric:
     """
     if accelerator == "auto":
         accelerator = "cuda" if torch.cuda.is_available() else "cpu"
+    if accelerator == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("accelerator cuda: torch sees no CUDA device here; use cpu or auto")
     several = "WORLD_SIZE" in os.environ  # torchrun sets it
+    missing = [name for name in _LAUNCHER_VARIABLES if name not in os.environ] if several else []
+    if missing:
+        raise ConfigError(
+            f"WORLD_SIZE is set, but {' and '.join(missing)} not: start several processes with "
+            "torchrun, set these variables as it does, or unset WORLD_SIZE for one process"
+        )
     fabric = Fabric(
         accelerator=accelerator,
         devices=int(os.environ["LOCAL_WORLD_SIZE"]) if several else 1,

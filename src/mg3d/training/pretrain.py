@@ -27,6 +27,7 @@ from mg3d.errors import ConfigError, DataError
 from mg3d.files import write_atomic, write_json
 from mg3d.model.vlm import ModelConfig, VisionLanguageModel
 from mg3d.objectives.registry import ObjectivesConfig, build_objectives
+from mg3d.progress import console
 from mg3d.training.batches import RunBatches, batch_loader
 from mg3d.training.checkpoint import Progress, has_checkpoint, load_newest
 from mg3d.training.controls import with_shuffled_reports
@@ -137,6 +138,8 @@ def _assemble(
     if model.wiring.text:
         _check_vocabulary(model, tokenizer)
     dataset = StudyDataset(store, store.select("train"), tokenizer)
+    if fabric.global_rank == 0:
+        _warn_of_truncation(dataset, tokenizer.max_tokens)
     vocabulary = Vocabulary(
         tokenizer.vocab_size, tokenizer.mask_token_id, tokenizer.special_token_ids
     )
@@ -174,6 +177,15 @@ def _assemble(
         batches=batches,
     )
     return run, start
+
+
+def _warn_of_truncation(dataset: StudyDataset, max_tokens: int) -> None:
+    if dataset.num_truncated_reports:
+        console.print(
+            f"[yellow]{dataset.num_truncated_reports} reports are longer than {max_tokens} tokens "
+            f"and lose their end, {dataset.num_truncated_tokens} tokens in all; the impression "
+            "comes last. Raise --max_tokens if the text encoder can read more."
+        )
 
 
 def _model_config(
@@ -221,7 +233,6 @@ def _check_fit(settings: PretrainConfig, store: VolumeStore, num_processes: int)
 
 def _open_run(settings: PretrainConfig, store: VolumeStore) -> None:
     """Write what describes the run."""
-    settings.run.mkdir(parents=True, exist_ok=True)
     recipe = {"pretrain": _plain(settings)}
     write_atomic(settings.run / "config.yaml", yaml.safe_dump(recipe, sort_keys=False))
     write_environment(settings.run)

@@ -9,6 +9,7 @@ import json
 import os
 import platform
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from lightning_fabric.loggers.tensorboard import TensorBoardLogger
 
 import mg3d
 from mg3d.files import append_line, write_json, write_jsonl
+from mg3d.progress import console
 
 _PACKAGES = ("torch", "monai", "transformers", "tokenizers", "lightning-fabric", "numpy")
 
@@ -29,7 +31,9 @@ class Recorder:
         self._path = run / "metrics.jsonl"
         rows = [row for row in read_metrics(self._path) if row["step"] <= first_step]
         write_jsonl(self._path, rows)
-        self._board = TensorBoardLogger(root_dir=run, name="tensorboard", version="")
+        self._board: TensorBoardLogger | None = TensorBoardLogger(
+            root_dir=run, name="tensorboard", version=""
+        )
 
     def log(self, row: dict[str, Any]) -> None:
         """Record one row; its ``step`` counts optimiser steps done."""
@@ -37,11 +41,21 @@ class Recorder:
         scalars = {f"loss/{name}": value for name, value in row["loss"].items()}
         scalars |= {f"metrics/{name}": value for name, value in row["metrics"].items()}
         scalars |= {"lr": row["lr"], "volumes_per_second": row["volumes_per_second"]}
-        self._board.log_metrics(scalars, step=row["step"])
+        self._draw(lambda board: board.log_metrics(scalars, step=row["step"]))
 
     def close(self) -> None:
         """Flush the TensorBoard file."""
-        self._board.finalize("success")
+        self._draw(lambda board: board.finalize("success"))
+
+    def _draw(self, write: Callable[[TensorBoardLogger], None]) -> None:
+        """Write to TensorBoard; a disk that refuses it ends the curves, not the training."""
+        if self._board is None:
+            return
+        try:
+            write(self._board)
+        except OSError as error:
+            console.print(f"[yellow]TensorBoard stopped ({error.strerror}); metrics.jsonl goes on")
+            self._board = None
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
