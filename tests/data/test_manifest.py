@@ -183,6 +183,19 @@ def test_no_message_holds_report_text(tmp_path: Path) -> None:
     assert "SECRET" not in str(caught.value)
 
 
+def test_a_table_without_a_header_is_not_printed(tmp_path: Path) -> None:
+    text = "S1,P1,Patricia,images,Mr Smith has a nodule.\nS2,P2,Patrick,b.nii,Clear.\n"
+    with pytest.raises(DataError, match="The first line must be the header") as caught:
+        _read(tmp_path, text)
+    message = str(caught.value)
+    assert "found: none of them, and 5 others" in message
+    assert "'image' (is 'images' meant?)" in message
+    assert not any(cell in message for cell in ("Smith", "S1", "P1", "Patricia"))
+    with pytest.raises(DataError, match="found: study_id, report, and 1 others") as caught:
+        _read(tmp_path, json.dumps({"study_id": 1, "report": "", "x": 1}), "m.jsonl")
+    assert "must be the header" not in str(caught.value)
+
+
 def test_absolute_paths_are_stored_relative(tmp_path: Path) -> None:
     assert relative_image("images/a.nii", tmp_path) == "images/a.nii"
     assert relative_image(str(tmp_path / "images/a.nii"), tmp_path) == "images/a.nii"

@@ -25,7 +25,10 @@ from mg3d.errors import DataError
 REQUIRED_COLUMNS = ("study_id", "patient_id", "image")
 _OPTIONAL_COLUMNS = ("volume_id", "findings", "impression", "report", "split")
 _LABEL_PREFIX = "label:"
+_TABLE_ENDINGS = (".csv", ".tsv")
 _MOST_COMPLAINTS = 20
+_COLUMN_LIKE = re.compile("[a-z_]{1,20}")
+_NEAR_NAME = 0.6  # studyid, patient and images are nearer; Patricia is not (0.56 to patient_id)
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+=-]{0,199}")
 _SPLIT_NAMES: dict[str, Split] = {
     **{name: name for name in SPLITS}, "valid": "val", "validation": "val", "training": "train",
@@ -103,7 +106,7 @@ def _records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         ) from error
     if path.suffix.lower() in (".jsonl", ".ndjson"):
         yield from _json_records(path, text)
-    elif path.suffix.lower() in (".csv", ".tsv"):
+    elif path.suffix.lower() in _TABLE_ENDINGS:
         yield from _csv_records(path, text)
     else:
         raise DataError(f"{path}: a manifest is a .csv, .tsv or .jsonl file")
@@ -156,15 +159,22 @@ def _check_columns(path: Path, columns: list[str]) -> None:
     missing = [name for name in REQUIRED_COLUMNS if name not in columns]
     if not missing:
         return
+    known = (*REQUIRED_COLUMNS, *_OPTIONAL_COLUMNS)
+    found = [name for name in known if name in columns]
+    # Without a header the first row stands here, report and all: only what looks like one of our
+    # names is shown, the rest is counted.
+    folded = {re.sub("[ -]", "_", c.lower()): c for c in columns if c not in known}
+    folded = {fold: c for fold, c in folded.items() if _COLUMN_LIKE.fullmatch(fold)}
     shown = []
     for name in missing:
-        candidates = [c for c in columns if c not in (*REQUIRED_COLUMNS, *_OPTIONAL_COLUMNS)]
-        folded = {c.lower().replace(" ", "_"): c for c in candidates}
-        near = difflib.get_close_matches(name, folded, n=1, cutoff=0.5)
+        near = difflib.get_close_matches(name, folded, n=1, cutoff=_NEAR_NAME)
         shown.append(repr(name) + (f" (is {folded[near[0]]!r} meant?)" if near else ""))
+    table = path.suffix.lower() in _TABLE_ENDINGS
     raise DataError(
-        f"{path}: column {', '.join(shown)} missing; found: {', '.join(columns)}. Required: "
-        f"{', '.join(REQUIRED_COLUMNS)}; optional: {', '.join(_OPTIONAL_COLUMNS)}, label:<name>."
+        f"{path}: column {', '.join(shown)} missing; found: {', '.join(found) or 'none of them'}, "
+        f"and {len(columns) - len(found)} others. Required: {', '.join(REQUIRED_COLUMNS)}; "
+        f"optional: {', '.join(_OPTIONAL_COLUMNS)}, label:<name>."
+        + (" The first line must be the header." if table else "")
     )
 
 
@@ -227,7 +237,9 @@ def _read_labels(
     records = list(_records(path))
     columns = list(records[0][1]) if records else []
     if "study_id" not in columns or len(columns) < 2:
-        raise DataError(f"{path}: a label table has study_id and one column a finding")
+        raise DataError(
+            f"{path}: a label table has study_id and one column a finding, named by its first line"
+        )
     names = tuple(column for column in columns if column != "study_id")
     table: dict[str, tuple[float, ...]] = {}
     for line, record in records:
