@@ -99,18 +99,18 @@ MISTAKES = {
         "study_id,patient_id,image,report\ns1,p,a.nii,Clear.\ns1,p,b.nii,Nodule.\n",
         "line 3: study 's1' has another report in line 2",
     ),
-    "unknown split": (HEAD + "s1,p,a.nii,holdout\n", "line 2: split 'holdout'; choose one of"),
+    "unknown split": (HEAD + "s1,p,a.nii,holdout\n", r"line 2: split is none of train, val, test \(7 characters\)"),
     "split in some rows": (HEAD + "s1,p,a.nii,train\ns2,q,b.nii,\n", "line 3: split is empty"),
     "empty cells": (
         HEAD + "s1,,,train\n", r"line 2: patient_id is empty\n  line 2: image is empty",
     ),
     "id that is no file name": (
-        HEAD + "a/b,p,a.nii,train\n", "line 2: volume id 'a/b' names a file",
+        HEAD + "a/b,p,a.nii,train\n", "line 2: volume id of 3 characters names a file",
     ),
     "id that climbs": (HEAD + "..,p,a.nii,train\n", "names a file"),
     "wrong label": (
         "study_id,patient_id,image,label:x\ns,p,a.nii,yes\n",
-        "line 2, label 'x': 'yes'; a label is",
+        "line 2, label 'x': a label is 1, 0 or empty, not 3 characters",
     ),
     "sections and a report": (
         "study_id,patient_id,image,findings,report\ns,p,a.nii,Clear.,Clear.\n", "give one of them",
@@ -147,7 +147,7 @@ def test_all_complaints_come_at_once_up_to_twenty(tmp_path: Path) -> None:
     ("labels", "message"),
     [
         ("study,x\ns,1\n", "study_id and one column a finding"),
-        ("study_id,x\ns,2\n", "labels.csv, line 2, label 'x': '2'"),
+        ("study_id,x\ns,2\n", "labels.csv, line 2, label 'x': a label is"),
         ("study_id,x\ns,1\ns,0\n", "labels.csv, line 3: study 's' has labels already"),
     ],
 )
@@ -176,11 +176,21 @@ def test_files_that_are_no_manifest(tmp_path: Path) -> None:
         _read(tmp_path, "[1]\n", "m.jsonl")
 
 
-def test_no_message_holds_report_text(tmp_path: Path) -> None:
-    text = "study_id,patient_id,image,report\ns1,p,a.nii,SECRET one.\ns1,q,b.nii,SECRET two.\n"
-    with pytest.raises(DataError) as caught:
-        _read(tmp_path, text)
-    assert "SECRET" not in str(caught.value)
+MIXED_UP = {
+    "report": "s1,p,a.nii,SECRET one.,,\ns1,q,b.nii,SECRET two.,,\n",
+    "label": "s1,p,a.nii,,SECRET one.,\n",
+    "split": "s1,p,a.nii,,,SECRET one.\n",
+    "study": "SECRET one.,p,a.nii,Clear.,,\nSECRET one.,q,b.nii,Nodule.,,\n",
+    "patient": "s1,SECRET one,a.nii,,,train\ns2,SECRET one,b.nii,,,test\n",
+}
+
+
+@pytest.mark.parametrize("column", MIXED_UP)
+def test_no_message_holds_report_text(column: str, tmp_path: Path) -> None:
+    head = "study_id,patient_id,image,report,label:x,split\n"
+    with pytest.raises(DataError, match=r"line \d: ") as caught:
+        _read(tmp_path, head + MIXED_UP[column])
+    assert "secret" not in str(caught.value).lower()
 
 
 def test_a_table_without_a_header_is_not_printed(tmp_path: Path) -> None:

@@ -190,7 +190,9 @@ def _row(
             complaints.append(f"line {line}: {name} is empty")
     split = text("split").lower()
     if split and split not in _SPLIT_NAMES:
-        complaints.append(f"line {line}: split {split!r}; choose one of {', '.join(SPLITS)}")
+        complaints.append(
+            f"line {line}: split is none of {', '.join(SPLITS)} ({len(split)} characters)"
+        )
     sections = Report(text("findings"), text("impression"))
     whole = Report.from_text(text("report"))
     if not sections.is_empty and not whole.is_empty:
@@ -216,7 +218,7 @@ def _label(value: Any, place: str, complaints: list[str]) -> float:
         return math.nan
     known = {"1": 1.0, "0": 0.0, "1.0": 1.0, "0.0": 0.0}
     if text not in known:
-        complaints.append(f"{place}: {text!r}; a label is 1, 0 or empty")
+        complaints.append(f"{place}: a label is 1, 0 or empty, not {len(text)} characters")
     return known.get(text, math.nan)
 
 
@@ -245,7 +247,9 @@ def _read_labels(
     for line, record in records:
         study = str(record["study_id"]).strip()
         if study in table:
-            complaints.append(f"{path.name}, line {line}: study {study!r} has labels already")
+            complaints.append(
+                f"{path.name}, line {line}: study {_shown(study)} has labels already"
+            )
         table[study] = tuple(
             _label(record[name], f"{path.name}, line {line}, label {name!r}", complaints)
             for name in names
@@ -262,7 +266,8 @@ def _share_reports(rows: list[ManifestRow], complaints: list[str]) -> list[Manif
         known = first.setdefault(row.study_id, row)
         if known.report.report_id != row.report.report_id:
             complaints.append(
-                f"line {row.line}: study {row.study_id!r} has another report in line {known.line}"
+                f"line {row.line}: study {_shown(row.study_id)} has another report in line "
+                f"{known.line}"
             )
     return [
         replace(row, report=first[row.study_id].report) if row.study_id in first else row
@@ -278,29 +283,34 @@ def _check_identities(rows: list[ManifestRow], complaints: list[str]) -> None:
     for row in rows:
         if not _SAFE_NAME.fullmatch(row.volume_id):
             complaints.append(
-                f"line {row.line}: volume id {row.volume_id!r} names a file: letters, digits and "
-                "._+=- only, starting with a letter or digit. Add a column volume_id."
+                f"line {row.line}: volume id {_shown(row.volume_id)} names a file: letters, digits "
+                "and ._+=- only, starting with a letter or digit. Add a column volume_id."
             )
         key = row.volume_id.casefold()  # some file systems do not tell A from a
         if key in volumes:
             complaints.append(
-                f"line {row.line}: volume id {row.volume_id!r} stands in line {volumes[key]} too"
+                f"line {row.line}: volume id {_shown(row.volume_id)} stands in line {volumes[key]} too"
             )
         volumes.setdefault(key, row.line)
         owner = patients.setdefault(row.study_id, row)
         if owner.patient_id != row.patient_id:
             complaints.append(
-                f"line {row.line}: study {row.study_id!r} belongs to another patient in line "
+                f"line {row.line}: study {_shown(row.study_id)} belongs to another patient in line "
                 f"{owner.line}"
             )
         side = splits.setdefault(row.patient_id, row)
         if side.split != row.split and row.split and side.split:
             complaints.append(
-                f"line {row.line}: patient {row.patient_id!r} is in {row.split}, and in "
+                f"line {row.line}: patient {_shown(row.patient_id)} is in {row.split}, and in "
                 f"{side.split} in line {side.line}; a patient belongs to one split"
             )
         if some_split and not row.split:
             complaints.append(f"line {row.line}: split is empty; fill it in every row or in none")
+
+
+def _shown(name: str) -> str:
+    """An id as a message may hold it: where columns are mixed up, an id is a report or a person."""
+    return repr(name) if _SAFE_NAME.fullmatch(name) else f"of {len(name)} characters"
 
 
 def _stop_on(path: Path, complaints: list[str]) -> None:
