@@ -9,6 +9,7 @@ import pytest
 from mg3d.data.layouts.manifest import Manifest, read_manifest, relative_image
 from mg3d.data.reports import Report
 from mg3d.errors import DataError
+from mg3d.progress import console
 
 
 def _read(tmp_path: Path, text: str, name: str = "m.csv", labels: str = "") -> Manifest:
@@ -99,15 +100,26 @@ MISTAKES = {
         "study_id,patient_id,image,report\ns1,p,a.nii,Clear.\ns1,p,b.nii,Nodule.\n",
         "line 3: study 's1' has another report in line 2",
     ),
-    "unknown split": (HEAD + "s1,p,a.nii,holdout\n", r"line 2: split is none of train, val, test \(7 characters\)"),
+    "unknown split": (
+        HEAD + "s1,p,a.nii,holdout\n",
+        r"line 2: split is none of train, val, test \(7 characters\)",
+    ),
     "split in some rows": (HEAD + "s1,p,a.nii,train\ns2,q,b.nii,\n", "line 3: split is empty"),
     "empty cells": (
         HEAD + "s1,,,train\n", r"line 2: patient_id is empty\n  line 2: image is empty",
     ),
     "id that is no file name": (
-        HEAD + "a/b,p,a.nii,train\n", "line 2: volume id of 3 characters names a file",
+        HEAD + "a/b,p,a.nii,train\n", r"line 2: study_id \(3 characters\) names files",
     ),
-    "id that climbs": (HEAD + "..,p,a.nii,train\n", "names a file"),
+    "id that climbs": (HEAD + "..,p,a.nii,train\n", "names files"),
+    "study id that is no file name": (
+        "study_id,patient_id,image,volume_id\ns 1,p,a.nii,v\n",
+        r"1 problem.*\n  line 2: study_id \(3 characters\) names files",
+    ),
+    "volume id that is no file name": (
+        "study_id,patient_id,image,volume_id\ns1,p,a.nii,v/1\n",
+        r"1 problem.*\n  line 2: volume_id \(3 characters\) names files",
+    ),
     "wrong label": (
         "study_id,patient_id,image,label:x\ns,p,a.nii,yes\n",
         "line 2, label 'x': a label is 1, 0 or empty, not 3 characters",
@@ -148,12 +160,31 @@ def test_all_complaints_come_at_once_up_to_twenty(tmp_path: Path) -> None:
     [
         ("study,x\ns,1\n", "study_id and one column a finding"),
         ("study_id,x\ns,2\n", "labels.csv, line 2, label 'x': a label is"),
+        ("study_id,x\nS,1\n0s,0\n", "labels.csv: none of its 2 study ids is one of the 1 of"),
         ("study_id,x\ns,1\ns,0\n", "labels.csv, line 3: study 's' has labels already"),
     ],
 )
 def test_mistakes_in_the_label_table_are_named(labels: str, message: str, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=message):
         _read(tmp_path, "study_id,patient_id,image\ns,p,a.nii\n", labels=labels)
+
+
+@pytest.mark.parametrize(
+    ("labels", "said"),
+    [
+        ("s1,1\nother,0\nanother,0\n", "labels for 1 of 2 studies, 2 rows of the table unused\n"),
+        ("s1,1\n", "labels for 1 of 2 studies, 0 rows of the table unused\n"),
+        ("s1,1\ns2,0\n", ""),
+    ],
+)
+def test_a_label_table_that_fits_in_part_is_announced(
+    labels: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(console, "quiet", False)
+    text = "study_id,patient_id,image\ns1,p,a.nii\ns1,p,b.nii\ns2,p,c.nii\n"
+    with console.capture() as captured:
+        _read(tmp_path, text, labels="study_id,x\n" + labels)
+    assert captured.get() == said
 
 
 def test_two_sources_of_labels_are_refused(tmp_path: Path) -> None:
@@ -178,7 +209,7 @@ def test_files_that_are_no_manifest(tmp_path: Path) -> None:
 
 MIXED_UP = {
     "report": "s1,p,a.nii,SECRET one.,,\ns1,q,b.nii,SECRET two.,,\n",
-    "label": "s1,p,a.nii,,SECRET one.,\n",
+    "label": "s1,p,a.nii,Clear.,SECRET one.,\n",
     "split": "s1,p,a.nii,,,SECRET one.\n",
     "study": "SECRET one.,p,a.nii,Clear.,,\nSECRET one.,q,b.nii,Nodule.,,\n",
     "patient": "s1,SECRET one,a.nii,,,train\ns2,SECRET one,b.nii,,,test\n",
@@ -188,7 +219,7 @@ MIXED_UP = {
 @pytest.mark.parametrize("column", MIXED_UP)
 def test_no_message_holds_report_text(column: str, tmp_path: Path) -> None:
     head = "study_id,patient_id,image,report,label:x,split\n"
-    with pytest.raises(DataError, match=r"line \d: ") as caught:
+    with pytest.raises(DataError, match=r"line \d[:,]") as caught:
         _read(tmp_path, head + MIXED_UP[column])
     assert "secret" not in str(caught.value).lower()
 

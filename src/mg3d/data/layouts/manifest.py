@@ -13,7 +13,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -21,6 +21,7 @@ from typing import Any
 from mg3d.data.reports import Report
 from mg3d.data.splits import SPLITS, Split
 from mg3d.errors import DataError
+from mg3d.progress import console
 
 REQUIRED_COLUMNS = ("study_id", "patient_id", "image")
 _OPTIONAL_COLUMNS = ("volume_id", "findings", "impression", "report", "split")
@@ -86,6 +87,7 @@ def read_manifest(path: Path, labels: Path | None = None) -> Manifest:
         if names:
             raise DataError(f"{path}: has label columns, and {labels} is named too; drop one")
         names, table = _read_labels(labels, complaints)
+        _match_labels(labels, table, {row.study_id for row in rows}, complaints)
         unknown = (math.nan,) * len(names)
         rows = [replace(row, labels=table.get(row.study_id, unknown)) for row in rows]
     rows = _share_reports(rows, complaints)
@@ -247,14 +249,30 @@ def _read_labels(
     for line, record in records:
         study = str(record["study_id"]).strip()
         if study in table:
-            complaints.append(
-                f"{path.name}, line {line}: study {_shown(study)} has labels already"
-            )
+            complaints.append(f"{path.name}, line {line}: study {_shown(study)} has labels already")
         table[study] = tuple(
             _label(record[name], f"{path.name}, line {line}, label {name!r}", complaints)
             for name in names
         )
     return names, table
+
+
+def _match_labels(
+    path: Path, table: Collection[str], studies: set[str], complaints: list[str]
+) -> None:
+    """Complain where no study has labels, and say so where only some have."""
+    num_labelled = len(studies.intersection(table))
+    num_unused = len(table) - num_labelled
+    if not num_labelled:
+        complaints.append(
+            f"{path.name}: none of its {len(table)} study ids is one of the {len(studies)} of the "
+            "manifest. Spell them alike in both (spreadsheets drop leading zeros)."
+        )
+    elif num_unused or num_labelled < len(studies):
+        console.print(
+            f"labels for {num_labelled} of {len(studies)} studies, {num_unused} rows of the table "
+            "unused"
+        )
 
 
 def _share_reports(rows: list[ManifestRow], complaints: list[str]) -> list[ManifestRow]:
@@ -281,15 +299,19 @@ def _check_identities(rows: list[ManifestRow], complaints: list[str]) -> None:
     splits: dict[str, ManifestRow] = {}
     some_split = any(row.split for row in rows)
     for row in rows:
-        if not _SAFE_NAME.fullmatch(row.volume_id):
-            complaints.append(
-                f"line {row.line}: volume id {_shown(row.volume_id)} names a file: letters, digits "
-                "and ._+=- only, starting with a letter or digit. Add a column volume_id."
-            )
+        # A volume without a name of its own is named after its study: one complaint is enough.
+        for name, value in (("study_id", row.study_id), ("volume_id", row.volume_id)):
+            if value and not _SAFE_NAME.fullmatch(value):
+                complaints.append(
+                    f"line {row.line}: {name} ({len(value)} characters) names files: up to 200 "
+                    "letters, digits and ._+=-, starting with a letter or digit. Rename it."
+                )
+                break
         key = row.volume_id.casefold()  # some file systems do not tell A from a
         if key in volumes:
             complaints.append(
-                f"line {row.line}: volume id {_shown(row.volume_id)} stands in line {volumes[key]} too"
+                f"line {row.line}: volume id {_shown(row.volume_id)} stands in line "
+                f"{volumes[key]} too"
             )
         volumes.setdefault(key, row.line)
         owner = patients.setdefault(row.study_id, row)
