@@ -63,13 +63,48 @@ def test_recipe_gives_defaults_and_options_win(recipe) -> None:
     assert toy == Toy(out=Path("here"), steps=7, inner=Inner(rate=4.0, window=(7, 8, 9)))
 
 
+def test_recipe_may_be_joined_by_an_equals_sign(recipe) -> None:
+    name = recipe("phantom: {steps: 7}")
+    assert parse(f"--recipe={name}", "--out=here") == parse("here", "--recipe", name)
+    assert parse("here", f"--recipe={name}").steps == 7
+
+
+def test_an_option_that_is_wrong_is_not_blamed_on_the_recipe(recipe) -> None:
+    with pytest.raises(ConfigError, match=r"^steps: Expected int"):
+        parse("here", "--recipe", recipe("phantom: {steps: 7}"), "--steps=x")
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "message"),
+    [
+        (ZeroDivisionError("division by zero"), 3, "please report"),
+        (FileNotFoundError(2, "No such file or directory", "scans.csv"), 1, "directory: scans.csv"),
+        (OSError("the disk is gone"), 1, "mg3d: the disk is gone"),
+        (ConfigError("no"), 2, "ConfigError: no"),
+        (KeyboardInterrupt(), 130, "interrupted"),
+    ],
+)
+def test_exit_code_tells_data_usage_and_defects_apart(
+    error: BaseException, code: int, message: str, monkeypatch, capsys
+) -> None:
+    def fail(command: str, arguments: list[str]) -> int:
+        raise error
+
+    monkeypatch.setattr(cli, "_run", fail)
+    assert cli.main(["report"]) == code
+    told = capsys.readouterr().err
+    assert message in told
+    assert ("Traceback" in told) == (code == 3)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("phantom: {stesp: 1}", "unknown key 'stesp'; did you mean 'steps'"),
         ("phantom: {inner: {rat: 1}}", "phantom.inner: unknown key 'rat'; did you mean 'rate'"),
         ("fantom: {}", "unknown section 'fantom'; did you mean 'phantom'"),
-        ("phantom: {steps: many}", "steps"),
+        ("phantom: {steps: many}", "recipe .*recipe.yaml', phantom: steps: Expected int"),
+        ("phantom: {inner: {rate: x}}", "recipe.yaml', phantom: inner.rate: Expected float"),
         ("phantom: [1]", "expected a mapping"),
         ("- 1", "a recipe is a mapping"),
         ("a: [", "not YAML"),
@@ -85,10 +120,12 @@ def test_bad_recipes_are_explained(recipe, text: str, message: str) -> None:
     [
         (["here", "--stesp", "4"], "did you mean 'steps'"),
         (["here", "--inner.rat", "4"], "did you mean 'inner.rate'"),
-        (["here", "--steps", "x"], "Expected a <class 'int'>"),
+        (["here", "--steps", "x"], "^steps: Expected int. Got value: x"),
         (["here", "there"], "one word too many"),
         ([], "required: out"),
         (["here", "--recipe"], "needs a name"),
+        (["here", "--recipe="], "needs a name"),
+        (["here", "--recipe=a", "--recipe", "b"], "given twice"),
         (["here", "--recipe", "phantom-tinny"], "did you mean 'phantom-tiny'"),
     ],
 )
@@ -122,6 +159,7 @@ def test_help_of_every_command_shows_defaults(command: str) -> None:
         check=True,
     )
     assert "default:" in done.stdout
+    assert "--recipe NAME|FILE" in done.stdout
 
 
 @pytest.mark.parametrize("name", cli.recipe_names())

@@ -9,7 +9,9 @@ import dataclasses
 import difflib
 import importlib
 import json
+import re
 import sys
+import traceback
 import types
 import typing
 from pathlib import Path
@@ -30,7 +32,9 @@ COMMANDS: dict[str, tuple[str, str, str, str]] = {
     "report": ("mg3d.reporting.report", "ReportConfig", "report",
                "one HTML page from a run"),
 }  # fmt: skip
+RECIPE_OPTION = "--recipe"
 RECIPE_FOLDER = Path(__file__).parent / "recipes"
+PARSER_KEY = re.compile(r'Parser key "([^"]+)":\s*')
 NOTICE = "Research software, not a medical device: nothing it prints is for patient care."
 
 
@@ -53,6 +57,15 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         _complain("interrupted; the same command goes on from what is already written")
         return 130
+    except OSError as error:  # a path of the user's: absent, a folder, not permitted
+        _complain(f"{error.strerror}: {error.filename}" if error.filename else str(error))
+        return 1
+    except Exception:
+        # The one place that catches everything: Python would exit with 1, which says "your data"
+        # to whoever runs this in a script, where the truth is "our code".
+        traceback.print_exc()
+        _complain("this is a defect of mg3d, please report it with the lines above")
+        return 3
 
 
 def _run(command: str, arguments: list[str]) -> int:
@@ -92,20 +105,20 @@ def parse(kind: Any, command: str, arguments: list[str], summary: str = "") -> A
         prog=f"mg3d {command}",
         usage=f"mg3d {command} {positional}{' '.join(n.upper() for n in required)} [options]",
         description=f"{summary}. {NOTICE}",
-        epilog="--recipe NAME|FILE takes this command's section of a recipe as defaults; recipes "
-        f"that come along: {', '.join(recipe_names())}.",
+        allow_abbrev=False,  # an option that a later version adds must not change what a word means
         exit_on_error=False,
         default_env=False,
     )
+    parser.add_argument(RECIPE_OPTION, metavar="NAME|FILE", help=_recipe_help())
     parser.add_class_arguments(kind)
-    section = _recipe_section(recipe, command, kind) if recipe else {}
-    words = [*_as_options(section), *rest]
+    defaults = _as_options(_recipe_section(recipe, command, kind)) if recipe else []
     try:
-        parsed = parser.parse_args(words)
-        values = parser.instantiate(parsed)
-        return kind(**{field.name: values[field.name] for field in dataclasses.fields(kind)})
+        values = parser.instantiate(parser.parse_args([*defaults, *rest]))
     except jsonargparse.ArgumentError as error:
-        raise ConfigError(_explain(str(error), kind, command)) from None
+        in_recipe = _is_of(str(error), defaults, rest)
+        place = f"recipe {recipe!r}, {command}: " if in_recipe else ""
+        raise ConfigError(place + _explain(str(error), kind, command)) from None
+    return kind(**{field.name: values[field.name] for field in dataclasses.fields(kind)})
 
 
 def _name_positionals(words: list[str], required: list[str], command: str) -> list[str]:
@@ -127,16 +140,24 @@ def _is_required(field: Any) -> bool:
 def _take_recipe(command: str, arguments: list[str]) -> tuple[str | None, list[str]]:
     """Split the recipe from the other words."""
     rest = list(arguments)
-    if "--recipe" in rest:
-        place = rest.index("--recipe")
-        if place + 1 >= len(rest):
+    places = [i for i, word in enumerate(rest) if word.split("=")[0] == RECIPE_OPTION]
+    if len(places) > 1:
+        raise ConfigError("--recipe is given twice; one recipe applies")
+    for place in places:
+        _, given, recipe = rest.pop(place).partition("=")
+        if not given and place < len(rest):
+            recipe = rest.pop(place)
+        if not recipe:
             raise ConfigError("--recipe needs a name or a file after it")
-        recipe = rest[place + 1]
-        del rest[place : place + 2]
         return recipe, rest
     if command == "pretrain" and rest and not rest[0].startswith("-"):
         return rest[0], rest[1:]
     return None, rest
+
+
+def _recipe_help() -> str:
+    names = ", ".join(recipe_names())
+    return f"Takes this command's section of a recipe as defaults; a file, or one of {names}."
 
 
 def recipe_names() -> list[str]:
@@ -226,8 +247,23 @@ def _option_names(kind: Any, prefix: str = "") -> list[str]:
     return names
 
 
+def _is_of(message: str, defaults: list[str], rest: list[str]) -> bool:
+    """Whether the value that jsonargparse refuses stands in the recipe, and no option hides it."""
+    named = PARSER_KEY.match(message)
+    if named is None:
+        return False
+    option = f"--{named[1]}"
+    in_recipe, on_line = (
+        any(word.split("=")[0] == option for word in words) for words in (defaults, rest)
+    )
+    return in_recipe and not on_line
+
+
 def _explain(message: str, kind: Any, command: str) -> str:
-    """jsonargparse's message, with a near option name where one was mistyped."""
+    """jsonargparse's message in the words of the help page; a near name where one was mistyped."""
+    message = PARSER_KEY.sub(r"\1: ", message)
+    message = re.sub(r"Expected an? <class '(?:\w+\.)*(\w+)'>", r"Expected \1", message)
+    message = re.sub(r"Expected an? typing\.Literal\[(.*?)\]", r"Expected one of \1", message)
     for word in message.replace("=", " ").split():
         if word.startswith("--"):
             hint = _suggest(word[2:], _option_names(kind))
