@@ -98,6 +98,15 @@ def test_other_weights_or_store_never_read_these(tmp_path: Path) -> None:
     assert len(folders) == 4
 
 
+@pytest.mark.parametrize(("name", "other"), [("_FEATURES_VERSION", 0), ("VOXEL_GRID", (4, 4, 4))])
+def test_features_that_mean_something_else_never_read_these(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, other: object
+) -> None:
+    before = cache(tmp_path).folder
+    monkeypatch.setattr(module, name, other)
+    assert cache(tmp_path).folder != before
+
+
 def test_a_report_shared_in_a_batch_is_read_once(
     small_store, release: Release, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

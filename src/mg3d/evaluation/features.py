@@ -1,8 +1,8 @@
 """Runs the models over a store, once, and keeps what they said in the run directory.
 
 A feature is a named function of a batch. Parts of some dozen volumes are written as they are
-done, keyed by weights and store, so a second evaluation reads instead of encoding and a killed one
-goes on. B batch, C channels of the encoder.
+done, keyed by weights, store and this code's version, so a second evaluation reads instead of
+encoding and a killed one goes on. B batch, C channels of the encoder.
 """
 
 import hashlib
@@ -37,6 +37,8 @@ PART_VOLUMES = 64
 """Volumes a file: what a killed evaluation loses at most."""
 VOXEL_GRID = (8, 6, 8)
 """Blocks along (x, y, z) whose mean brightness is the simplest description of a scan."""
+_FEATURES_VERSION = 1
+"""Counts changes of what a feature means: raise it with one, or old values would be read as new."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,8 +53,9 @@ class FeatureCache:
     def of(
         cls, run: Path, weights_hash: str, store_hash: str, *, batch_size: int, device: torch.device
     ) -> Self:
-        """The cache inside ``run`` for these weights and this store."""
-        key = hashlib.sha256(f"{weights_hash}\x1f{store_hash}".encode()).hexdigest()[:16]
+        """The cache inside ``run`` for these weights, this store and what this code computes."""
+        parts = (weights_hash, store_hash, str(_FEATURES_VERSION), str(VOXEL_GRID))
+        key = hashlib.sha256("\x1f".join(parts).encode()).hexdigest()[:16]
         folder = run / "evaluation" / "features" / key
         return cls(folder=folder, batch_size=batch_size, device=device)
 
