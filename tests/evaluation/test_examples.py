@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,10 +21,26 @@ def test_the_rule_takes_the_middle_true_positive_of_the_best_findings() -> None:
     )
     thresholds = np.array([0.5, np.nan])
     chosen = examples.choose_examples(scores, thresholds, 5)
-    # finding 0 has AUROC 1: true positives 0, 1, 2 -> 1; finding 1: rows 0, 2 (4 is below 0) -> 2
+    # finding 0 has AUROC 1: true positives 0, 1, 2 -> 1
+    # finding 1 has no threshold: positives 0, 2, 4 -> 2
     assert chosen == [(1, 0), (2, 1)]
     assert examples.choose_examples(scores, thresholds, 1) == [(1, 0)]
     assert examples.choose_examples(scores, thresholds, 0) == []
+
+
+def test_without_a_threshold_the_sign_of_a_score_means_nothing() -> None:
+    """Under scoring "positive" all scores of a finding may lie on one side of 0."""
+    scores = FindingScores(
+        patient_ids=tuple("abcd"),
+        scores=np.array([[-0.1], [-0.2], [-0.3], [-0.4]]),
+        labels=np.array([[1.0], [1.0], [1.0], [0.0]]),
+        finding_names=("finding",),
+    )
+    none = np.array([np.nan])
+    assert examples.choose_examples(scores, none, 1) == [(1, 0)]
+    shifted = replace(scores, scores=scores.scores + 5)
+    assert examples.choose_examples(shifted, none, 1) == [(1, 0)]
+    assert examples.choose_examples(scores, np.array([-0.15]), 1) == [(0, 0)]
 
 
 def test_no_study_is_shown_twice() -> None:

@@ -20,7 +20,7 @@ def printed(documents) -> str:
 def test_fits_eighty_columns_and_ends_with_the_notice() -> None:
     point = {"value": 0.512, "low": 0.4, "high": 0.6, "chance": 0.051}
     results = {
-        "zero_shot": HEAD | {"results": [
+        "zero_shot": HEAD | {"scoring": "positive", "results": [
             {
                 "protocol": protocol,
                 "prompts": "report",
@@ -45,6 +45,7 @@ def test_fits_eighty_columns_and_ends_with_the_notice() -> None:
     assert "0.731 [0.63 0.83]  0.802" in text
     assert "51.2 (5.1)  -" in text  # no k = 5 in this gallery
     assert "…" not in text
+    assert "Findings (macro means; scoring: positive prompt only)" in text
     assert "1564" in text
     assert "7 patients, 9 studies" in text
 

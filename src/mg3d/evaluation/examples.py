@@ -1,7 +1,8 @@
 """Example studies for the report: three planes through the place a prompt points to.
 
 Pictures invite cherry-picking, so the rule is fixed and stored: findings by AUROC, and of a
-finding's true positives the one with the middle score. Arrays are (X, Y, Z) in RAS+ order: x to
+finding's true positives the one with the middle score; of all its positives, where validation
+gave no threshold that tells which are true ones. Arrays are (X, Y, Z) in RAS+ order: x to
 the patient's right, y to the front, z up. Planes are in radiological display: the patient's right
 is on the left of axial and coronal planes, front is up (axial) or left (sagittal), head is up.
 """
@@ -21,7 +22,10 @@ from mg3d.evaluation.metrics import auroc
 from mg3d.evaluation.zero_shot import FindingScores
 from mg3d.files import write_atomic, write_json
 
-RULE = "findings by AUROC; of each one's true positives the study with the middle score"
+RULE = (
+    "findings by AUROC; of each one's true positives (all positives where there is no threshold) "
+    "the study with the middle score"
+)
 WINDOW_HU = (-1000.0, 400.0)
 """Shown from black to white: lung and soft tissue both stay visible."""
 PLANES = {"axial": 2, "coronal": 1, "sagittal": 0}
@@ -36,11 +40,12 @@ class Choice(NamedTuple):
 
 
 def choose_examples(scores: FindingScores, thresholds: Array, count: int) -> list[Choice]:
-    """Pick at most ``count`` true positives by the stored rule, no study and no finding twice.
+    """Pick at most ``count`` positives by the stored rule, no study and no finding twice.
 
     Args:
         scores: Of the judged studies.
-        thresholds: (F,) operating points; a NaN one is taken as 0 (present above absent).
+        thresholds: (F,) operating points; NaN where there is none, then every positive may be
+            picked (no number could stand in: 0 means nothing to a single cosine).
         count: Most examples.
 
     Returns:
@@ -55,7 +60,7 @@ def choose_examples(scores: FindingScores, thresholds: Array, count: int) -> lis
     chosen: list[Choice] = []
     for _, finding in sorted(ranked):
         column = scores.scores[:, finding]
-        found = (scores.labels[:, finding] == 1) & (column >= np.nan_to_num(thresholds[finding]))
+        found = (scores.labels[:, finding] == 1) & ~(column < thresholds[finding])  # NaN: all
         taken = {choice.row for choice in chosen}
         rows = [row for row in np.flatnonzero(found).tolist() if row not in taken]
         if rows and len(chosen) < count:

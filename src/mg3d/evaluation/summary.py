@@ -17,6 +17,7 @@ BASELINES = {
     "trained_encoder_probe": "labels, this encoder",
     "prevalence": "prevalence",
 }
+SCORINGS = {"difference": "positive - negative prompt", "positive": "positive prompt only"}
 DIRECTIONS = {
     "report_to_volume": ("report -> volume", "recall"),
     "volume_to_report": ("volume -> report", "recall"),
@@ -54,8 +55,15 @@ def _table(title: str, *headings: str) -> Table:
 
 
 def _findings_table(documents: Mapping[str, Document]) -> Table:
+    scoring = documents.get("zero_shot", {}).get("scoring")
+    told = f"; scoring: {SCORINGS[scoring]}" if scoring else ""
     table = _table(
-        "Findings (macro means)", "scored by", "strict AUROC", "legacy", "strict F1", "legacy"
+        f"Findings (macro means{told})",
+        "scored by",
+        "strict AUROC",
+        "legacy",
+        "strict F1",
+        "legacy",
     )
     by_wording: dict[str, dict[str, Document]] = {}
     for result in documents.get("zero_shot", {}).get("results", []):
