@@ -1,5 +1,6 @@
 """One scan: taken in once, kept while nothing changes, made again when anything does."""
 
+import errno
 import os
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,6 +14,7 @@ from mg3d.data import intake
 from mg3d.data.grid import GridConfig
 from mg3d.data.intake import ScanJob, take_in
 from mg3d.data.store import decode_volume, volume_path
+from mg3d.errors import StorageError
 
 LONG_AGO_NS = 10**18
 
@@ -101,6 +103,45 @@ def test_a_volume_outlives_its_source(job: ScanJob) -> None:
     assert take_in(job) == first
     volume_path(job.store, "v").unlink()
     assert take_in(job).problem == "missing_file"
+
+
+@pytest.mark.parametrize(
+    ("place", "taken_before"),
+    [
+        ("stat", False),
+        ("_hash_file", False),
+        ("exists", True),
+        ("stat", True),
+        ("_hash_file", True),
+    ],
+)
+def test_a_source_that_the_system_refuses_is_set_aside_alone(
+    place: str, taken_before: bool, job: ScanJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if taken_before:
+        take_in(job)
+        os.utime(job.source)  # so that the hash is asked for
+    owner = intake if place == "_hash_file" else Path
+    real = getattr(owner, place)
+
+    def refuse(path: Path, **options: Any) -> Any:
+        if path == job.source:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        return real(path, **options)
+
+    scan = intake.read_volume(job.source)
+    monkeypatch.setattr(intake, "read_volume", lambda path: scan)
+    monkeypatch.setattr(owner, place, refuse)
+    outcome = take_in(job)
+    assert outcome.problem == "unreadable"
+    assert outcome.message.startswith("Permission denied while reading")
+
+
+def test_a_target_that_cannot_be_written_concerns_every_scan(job: ScanJob) -> None:
+    job.store.mkdir()
+    (job.store / "volumes").write_text("in the way")
+    with pytest.raises(StorageError, match="the previous file"):
+        take_in(job)
 
 
 def test_too_large_a_scan_is_set_aside(job: ScanJob, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,8 @@
 """Reading NIfTI: scaling, orientation and types come through; damage is named, never guessed."""
 
+import errno
 import gzip
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -108,6 +110,37 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
     assert caught.value.kind == "missing_file"
 
 
+def test_sizes_below_one_are_refused(tmp_path: Path, write_nifti: Callable[..., Path]) -> None:
+    path = write_nifti(tmp_path / "ct.nii", np.zeros((3, 6, 5), np.int16), AFFINE)
+    whole = path.read_bytes()
+    for size in (0, -1, -13820):
+        path.write_bytes(whole[:46] + np.array(size, "<i2").tobytes() + whole[48:])  # dim[3]
+        with pytest.raises(ScanError, match=rf"\(3, 6, {size}\) voxels has an axis below 1"):
+            read_volume(path)
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EIO])
+@pytest.mark.parametrize("place", ["is_file", "is_dir", "load"])
+def test_what_the_system_refuses_is_said_as_such(
+    number: int,
+    place: str,
+    tmp_path: Path,
+    write_nifti: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ending = ".dcm" if place == "is_dir" else ".nii"
+    path = write_nifti(tmp_path / "ct.nii", np.zeros((3, 6, 5), np.int16), AFFINE)
+    path = path.rename(path.with_suffix(ending))
+
+    def refuse(*_: Any) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(nibabel if place == "load" else Path, place, refuse)
+    with pytest.raises(ScanError, match=f"^{os.strerror(number)} while reading.*Check") as caught:
+        read_volume(path)
+    assert caught.value.kind == "unreadable"
+
+
 def test_damage_of_any_kind_is_a_scan_error(
     tmp_path: Path, body: Callable[..., Any], write_nifti: Callable[..., Path]
 ) -> None:
@@ -115,6 +148,7 @@ def test_damage_of_any_kind_is_a_scan_error(
     path = write_nifti(tmp_path / "ct.nii.gz", body(), AFFINE)
     whole = path.read_bytes()
     plain = gzip.decompress(whole)
+    bare = tmp_path / "ct.nii"
     generator = np.random.default_rng(0)
     damaged = [b"", b"not an image", whole[:20], whole[: len(whole) // 2], whole[:-4]]
     for _ in range(40):
@@ -126,12 +160,19 @@ def test_damage_of_any_kind_is_a_scan_error(
         for position in generator.integers(0, 348, 3):
             header[position] = generator.integers(256)
         damaged.append(gzip.compress(bytes(header), compresslevel=1))
+    headers = []  # without compression other code of nibabel runs: the file is mapped
+    for number in range(300):
+        header = bytearray(plain)
+        start, stop = (40, 56) if number % 2 else (0, 348)  # every other one in the sizes
+        for position in generator.integers(start, stop, 2):
+            header[position] = generator.integers(256)
+        headers.append(bytes(header))
     messages = []
-    for content in damaged:
-        path.write_bytes(content)
+    for target, content in [(path, c) for c in damaged] + [(bare, c) for c in headers]:
+        target.write_bytes(content)
         try:
-            read_volume(path)
+            read_volume(target)
         except ScanError as error:
             messages.append(str(error))
-    assert len(messages) > 60  # most header bytes are descriptions, which may be anything
+    assert len(messages) > 200  # most header bytes are descriptions, which may be anything
     assert min(map(len, messages)) > 20

@@ -97,15 +97,21 @@ def _existing(job: ScanJob) -> ScanOutcome | None:
         return None
     if (facts.get("recipe"), facts.get("image")) != (_recipe(job), job.image):
         return None
-    if not job.source.exists():
-        return _taken(job, facts, content)
-    source = job.source.stat()
-    if facts["source_bytes"] != source.st_size:
-        return None
-    untouched = max(source.st_mtime_ns, source.st_ctime_ns) < made.st_mtime_ns
-    if not untouched and _hash_file(job.source) != facts["source_sha256"]:
-        return None
-    return _taken(job, facts, content)
+    try:
+        return _taken(job, facts, content) if _holds(job.source, facts, made.st_mtime_ns) else None
+    except OSError as error:
+        raise ScanError.from_os(error) from error
+
+
+def _holds(source: Path, facts: dict[str, Any], made_ns: int) -> bool:
+    """Whether a source still is what the volume was made from, or is gone."""
+    if not source.exists():
+        return True
+    found = source.stat()
+    if facts["source_bytes"] != found.st_size:
+        return False
+    untouched = max(found.st_mtime_ns, found.st_ctime_ns) < made_ns
+    return untouched or _hash_file(source) == facts["source_sha256"]
 
 
 def _make(job: ScanJob) -> ScanOutcome:
@@ -118,9 +124,8 @@ def _make(job: ScanJob) -> ScanOutcome:
         "recipe": _recipe(job),
         "affine": volume.affine.tolist(),
         "image": job.image,
-        "source_bytes": job.source.stat().st_size,
-        "source_sha256": _hash_file(job.source),
         "warnings": list(warnings),
+        **_source_identity(job.source),
         **_source_geometry(scan),
     }
     content = encode_volume(hu, facts)
@@ -147,6 +152,13 @@ def _recipe(job: ScanJob) -> dict[str, Any]:
         for name, value in asdict(job.geometry).items()
     }
     return {"intake": _INTAKE_VERSION, "geometry": geometry}
+
+
+def _source_identity(source: Path) -> dict[str, Any]:
+    try:
+        return {"source_bytes": source.stat().st_size, "source_sha256": _hash_file(source)}
+    except OSError as error:
+        raise ScanError.from_os(error) from error
 
 
 def _source_geometry(scan: Volume) -> dict[str, Any]:

@@ -17,6 +17,11 @@ from nibabel.spatialimages import HeaderDataError
 from mg3d.data.scan_error import ScanError
 from mg3d.data.volume import Volume
 
+_DAMAGE = (
+    ImageFileError, HeaderDataError, OSError, EOFError, ValueError, OverflowError, zlib.error,
+)  # fmt: skip
+"""What damaged bytes raise on their way through nibabel, gzip and NumPy."""
+
 
 def read_volume(path: Path | str) -> Volume:
     """Read one scan.
@@ -33,14 +38,22 @@ def read_volume(path: Path | str) -> Volume:
     path = Path(path)
     for ending, reader in READERS.items():
         if path.name.lower().endswith(ending):
-            if not path.is_file():
+            if not _ask(path.is_file):
                 raise ScanError("no such file; check the path in the manifest", "missing_file")
             return reader(path)
-    kind = "a folder" if path.is_dir() else f"unknown format {path.suffix!r}"
+    kind = "a folder" if _ask(path.is_dir) else f"unknown format {path.suffix!r}"
     raise ScanError(
         f"{kind}; supported: {', '.join(READERS)}. Convert "
         "the image, for example DICOM to NIfTI with dcm2niix."
     )
+
+
+def _ask(question: Callable[[], bool]) -> bool:
+    """The answer of the file system, which may refuse one: no rights, a disk that fails."""
+    try:
+        return question()
+    except OSError as error:
+        raise ScanError.from_os(error) from error
 
 
 def _read_nifti(path: Path) -> Volume:
@@ -50,7 +63,9 @@ def _read_nifti(path: Path) -> Volume:
         array = _voxels(image)
     except ScanError:
         raise
-    except (ImageFileError, HeaderDataError, OSError, EOFError, ValueError, zlib.error) as error:
+    except _DAMAGE as error:
+        if isinstance(error, OSError) and error.errno is not None:  # the system, not the content
+            raise ScanError.from_os(error) from error
         raise ScanError(
             f"not readable as NIfTI ({type(error).__name__}): truncated or damaged. Copy or export "
             "the file again."
@@ -65,7 +80,13 @@ def _raw_header(image: Any) -> Any:
 
 
 def _check_header(header: Any) -> None:
-    """Stop on what nibabel would silently guess: an orientation, a spacing."""
+    """Stop on what nibabel would silently guess or stumble over: sizes, orientation, spacing."""
+    sizes = header["dim"][1 : 1 + max(int(header["dim"][0]), 0)].tolist()
+    if any(size < 1 for size in sizes):
+        raise ScanError(
+            f"size {tuple(sizes)} voxels has an axis below 1; the header is damaged. Copy or "
+            "export the file again."
+        )
     if int(header["sform_code"]) <= 0 and int(header["qform_code"]) <= 0:
         raise ScanError(
             "the header has neither sform nor qform, so left and right are unknown. Export the "
