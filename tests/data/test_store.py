@@ -127,12 +127,47 @@ def test_an_edited_store_is_noticed(name: str, store: VolumeStore) -> None:
         VolumeStore.open(store.path)
 
 
+def test_labels_under_another_name_are_another_store(
+    make_site: Callable[..., Any], tmp_path: Path, store: VolumeStore
+) -> None:
+    site = make_site(folder=tmp_path / "other")
+    site.rows = [
+        {name.replace("nodule", "mass"): value for name, value in row.items()} for row in site.rows
+    ]
+    site.write()
+    other = prepare(site.config(tmp_path / "other_store"))
+    assert [row.volume_sha256 for row in other.rows] == [row.volume_sha256 for row in store.rows]
+    assert other.content_hash != store.content_hash
+    description = json.loads((store.path / "store.json").read_text())
+    changed = json.dumps(description | {"label_names": ["mass"]})
+    (store.path / "store.json").write_text(changed)
+    with pytest.raises(DataError, match="edited or copied in part"):
+        VolumeStore.open(store.path)
+
+
+def test_a_store_of_the_schema_before_is_brought_up_by_the_same_command(
+    make_site: Callable[..., Any], tmp_path: Path, tree: Any
+) -> None:
+    settings = make_site().config(tmp_path / "store")
+    store = prepare(settings)
+    fresh = tree(store.path)
+    made = volume_path(store.path, "s0").stat().st_mtime_ns
+    description = json.loads((store.path / "store.json").read_text())
+    older = description | {"schema": "mg3d.store/1", "content_hash": "0"}
+    (store.path / "store.json").write_text(json.dumps(older))
+    with pytest.raises(DataError, match=r"same options again; volumes that still hold are kept"):
+        VolumeStore.open(store.path)
+    prepare(settings)
+    assert tree(store.path) == fresh
+    assert volume_path(store.path, "s0").stat().st_mtime_ns == made
+
+
 def test_what_is_no_store_says_so(store: VolumeStore, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"no store here.*Give the folder"):
         VolumeStore.open(tmp_path / "nowhere")
     description = json.loads((store.path / "store.json").read_text())
     (store.path / "store.json").write_text(json.dumps(description | {"schema": "mg3d.store/9"}))
-    with pytest.raises(DataError, match=r"schema 'mg3d.store/9'.*reads 'mg3d.store/1'"):
+    with pytest.raises(DataError, match=r"schema 'mg3d.store/9'.*reads 'mg3d.store/2'"):
         VolumeStore.open(store.path)
     (store.path / "store.json").write_text("{")
     with pytest.raises(DataError, match="not readable"):

@@ -235,7 +235,7 @@ def _publish(
         "settings": settings.to_json(),
         "label_names": list(manifest.label_names),
         "num_volumes": len(kept),
-        "content_hash": hash_content(settings.to_json(), index, reports),
+        "content_hash": hash_content(settings.to_json(), manifest.label_names, index, reports),
     }
     set_aside = sorted((o for o in outcomes if o.problem), key=lambda o: o.volume_id)
     files = {

@@ -6,7 +6,7 @@ depends on when, where or with how many workers it was made.
 
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -25,7 +25,7 @@ from mg3d.data.volume import Volume
 from mg3d.errors import DataError
 from mg3d.files import sha256
 
-SCHEMA = "mg3d.store/1"
+SCHEMA = "mg3d.store/2"
 STORE_FILE = "store.json"
 PREPARING_FILE = "preparing.json"
 INDEX_FILE = "index.jsonl"
@@ -130,21 +130,22 @@ class VolumeStore:
         except FileNotFoundError as error:
             missing = Path(error.filename).name
             raise DataError(f"{path}: {missing} is missing; copy the whole store again") from error
-        if hash_content(description["settings"], index, reports) != description["content_hash"]:
+        settings, label_names = description["settings"], description["label_names"]
+        if hash_content(settings, label_names, index, reports) != description["content_hash"]:
             raise DataError(
-                f"{path}: {INDEX_FILE} or {REPORTS_FILE} differs from what {STORE_FILE} describes; "
+                f"{path}: {INDEX_FILE}, {REPORTS_FILE} and {STORE_FILE} do not belong together; "
                 "the store was edited or copied in part. Run `mg3d prepare` with the same options "
                 "again, or copy it again."
             )
         return cls(
             path,
-            StoreSettings.from_json(description["settings"]),
+            StoreSettings.from_json(settings),
             tuple(StoreRow.from_json(json.loads(line)) for line in index.splitlines()),
             {
                 row["study_id"]: Report(row["findings"], row["impression"])
                 for row in map(json.loads, reports.splitlines())
             },
-            tuple(description["label_names"]),
+            tuple(label_names),
             description["content_hash"],
         )
 
@@ -233,9 +234,15 @@ def decode_volume(content: bytes, place: str) -> tuple[npt.NDArray[np.int16], di
     return hu, facts
 
 
-def hash_content(settings: dict[str, Any], index: bytes, reports: bytes) -> str:
-    """One hash for all that a store holds: the index names the hash of every volume."""
-    parts = [json.dumps(settings, sort_keys=True).encode(), index, reports]
+def hash_content(
+    settings: dict[str, Any], label_names: Sequence[str], index: bytes, reports: bytes
+) -> str:
+    """One hash for all that a store holds: the index names the hash of every volume.
+
+    The names of the labels count, because the index holds labels by their place alone.
+    """
+    facts = {"settings": settings, "label_names": list(label_names)}
+    parts = [json.dumps(facts, sort_keys=True).encode(), index, reports]
     return sha256("".join(sha256(part) for part in parts).encode())
 
 
@@ -256,8 +263,8 @@ def _read_description(path: Path) -> dict[str, Any]:
         raise DataError(f"{path}/{STORE_FILE}: not readable ({type(error).__name__})") from error
     if content.get("schema") != SCHEMA:
         raise DataError(
-            f"{path}: schema {content.get('schema')!r}, this version reads {SCHEMA!r}. Prepare the "
-            "store again with it."
+            f"{path}: schema {content.get('schema')!r}, this version reads {SCHEMA!r}. Run "
+            "`mg3d prepare` with the same options again; volumes that still hold are kept."
         )
     return content
 
