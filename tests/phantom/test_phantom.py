@@ -156,6 +156,14 @@ def test_another_version_is_refused(folder, tmp_path):
         phantom(replace(config(folder), out=out))
 
 
+def test_another_drawing_is_refused(folder, monkeypatch):
+    before = digest(folder)
+    monkeypatch.setattr("mg3d.phantom.phantom._PHANTOM_VERSION", 10**6)
+    with pytest.raises(ConfigError, match=r"\(drawing: \d+ there, 1000000 now\).*delete this one"):
+        phantom(config(folder))
+    assert digest(folder) == before
+
+
 def test_a_file_that_is_no_phantom_is_named(tmp_path):
     (tmp_path / "phantom.json").write_text("{half")
     with pytest.raises(ConfigError, match=r"phantom\.json.*not readable"):

@@ -32,6 +32,10 @@ from mg3d.progress import console, track
 
 __all__ = ["PhantomConfig", "phantom"]
 
+_PHANTOM_VERSION = 1
+"""Raise it whenever the same settings would give another image, mask or report: a change of the
+drawing, of the phrases or of the order of random draws. Else a folder begun before the change would
+be completed by studies, and paired with reports, of after it."""
 GZIP_LEVEL = 1
 """Noise does not compress; level 1 is twice as fast as 6 for 3 % larger files."""
 
@@ -75,6 +79,7 @@ def _claim_folder(settings: PhantomConfig) -> None:
     document = {
         "schema": "mg3d.phantom/1",
         "version": version("mg3d"),
+        "drawing": _PHANTOM_VERSION,
         "settings": drawn,
         "masks": legend,
     }
@@ -87,7 +92,7 @@ def _claim_folder(settings: PhantomConfig) -> None:
 
 
 def _refuse_other_settings(path: Path, document: dict[str, Any]) -> None:
-    """Raise unless the phantom at ``path`` was made by the same settings and version."""
+    """Raise unless the phantom at ``path`` was made by the same settings, package and drawing."""
     try:
         found = json.loads(path.read_text())
     except ValueError as error:
@@ -95,15 +100,20 @@ def _refuse_other_settings(path: Path, document: dict[str, Any]) -> None:
             f"{path}: not readable as JSON ({error}), so it cannot be told what the folder holds. "
             "Choose another folder, or delete this one."
         ) from error
-    if found == json.loads(json.dumps(document)):
+    document = json.loads(json.dumps(document))  # as the file spells it: lists, no tuples
+    if found == document:
         return
-    there, asked = found.get("settings", {}), json.loads(json.dumps(document["settings"]))
+    there, asked = found.get("settings", {}), document["settings"]
     changed = [
         f"{name}: {there.get(name)!r} there, {value!r} asked"
         for name, value in asked.items()
         if there.get(name) != value
     ]
-    changed = changed or [f"version: {found.get('version')!r} there, {document['version']!r} now"]
+    changed = changed or [
+        f"{name}: {found.get(name)!r} there, {document[name]!r} now"
+        for name in document
+        if found.get(name) != document[name]
+    ]
     raise ConfigError(
         f"{path.parent} holds another phantom ({'; '.join(changed)}). Choose another folder, or "
         "delete this one."
