@@ -119,6 +119,26 @@ def test_sizes_below_one_are_refused(tmp_path: Path, write_nifti: Callable[..., 
             read_volume(path)
 
 
+@pytest.mark.parametrize("ending", [".nii", ".nii.gz"])
+def test_a_header_that_promises_too_much_costs_no_memory(
+    ending: str,
+    tmp_path: Path,
+    write_nifti: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    path = write_nifti(tmp_path / "ct.nii", np.zeros((3, 6, 5), np.int16), AFFINE)
+    whole = bytearray(path.read_bytes())
+    whole[42:48] = np.array([32000, 32000, 4], "<i2").tobytes()  # 8 GB of voxels
+    path = path.with_name(f"promise{ending}")
+    path.write_bytes(gzip.compress(whole) if ending == ".nii.gz" else whole)
+    monkeypatch.setattr("mg3d.data.readers._voxels", None)
+    with pytest.raises(ScanError, match=r"8,192,000,000 bytes, the file holds at most"):
+        read_volume(path)
+    empty = write_nifti(tmp_path / "empty.nii.gz", np.zeros((90, 90, 90), np.int16), AFFINE)
+    monkeypatch.undo()
+    assert read_volume(empty).shape == (90, 90, 90)  # packs best, and is let through
+
+
 @pytest.mark.parametrize("number", [errno.EACCES, errno.EIO])
 @pytest.mark.parametrize("place", ["is_file", "is_dir", "load"])
 def test_what_the_system_refuses_is_said_as_such(

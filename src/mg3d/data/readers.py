@@ -3,6 +3,7 @@
 Errors do not name the file: who reads it knows its study and says so.
 """
 
+import math
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +22,8 @@ _DAMAGE = (
     ImageFileError, HeaderDataError, OSError, EOFError, ValueError, OverflowError, zlib.error,
 )  # fmt: skip
 """What damaged bytes raise on their way through nibabel, gzip and NumPy."""
+_DEFLATE_MOST = 1032
+"""Bytes that one byte of gzip can stand for at most (zlib, technical details)."""
 
 
 def read_volume(path: Path | str) -> Volume:
@@ -60,6 +63,7 @@ def _read_nifti(path: Path) -> Volume:
     try:
         image: Any = nibabel.load(path)
         _check_header(_raw_header(image))
+        _check_length(image, path)
         array = _voxels(image)
     except ScanError:
         raise
@@ -103,6 +107,17 @@ def _check_header(header: Any) -> None:
             f"spacing ({shown}) mm has a zero or is not finite; the header is damaged. Export the "
             "image again.",
             "geometry",
+        )
+
+
+def _check_length(image: Any, path: Path) -> None:
+    """Stop before nibabel sets aside memory for more voxels than the file can hold."""
+    num_bytes = math.prod(image.shape) * image.get_data_dtype().itemsize
+    most = path.stat().st_size * (_DEFLATE_MOST if path.name.lower().endswith(".gz") else 1)
+    if num_bytes > most:
+        raise ScanError(
+            f"{image.shape} voxels need {num_bytes:,} bytes, the file holds at most {most:,}: "
+            "truncated or damaged. Copy or export the file again."
         )
 
 
