@@ -6,7 +6,9 @@ an ordinary run directory; a killed script goes on when it is started again.
 
     python benchmarks/controls.py STORE OUT --seeds 1 2 3 --shuffled 11 12 13 14 15
 
-Writes OUT/controls.json (commit, seeds, store hash, one entry a run) and prints a table.
+Writes OUT/controls.json (settings of the phantom, one entry a run with its own commit, seed and
+hashes) and prints a table. Every run is opened and evaluated again, which is quick where it is
+finished and refuses a folder that holds another recipe's or another store's run.
 """
 
 import argparse
@@ -34,12 +36,16 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="*", default=[1, 2, 3])
     parser.add_argument("--shuffled", type=int, nargs="*", default=[11, 12, 13, 14, 15])
     parser.add_argument("--threads", type=int, default=0)
+    parser.add_argument(
+        "--phantom", type=Path, help="folder of the phantom; default: `phantom` beside the store"
+    )
     given = parser.parse_args()
     plans = [(seed, False) for seed in given.seeds] + [(seed, True) for seed in given.shuffled]
     rows = [run_one(given, seed, shuffled=shuffled) for seed, shuffled in plans]
     document = {
         "schema": "mg3d.controls/1",
-        "commit": source_commit(),
+        "commit": source_commit(),  # of this summary; each run has that of its training
+        "phantom": read_phantom(given.phantom or given.store.resolve().parent / "phantom"),
         "recipe": given.recipe,
         "runs": rows,
         "summary": {
@@ -52,17 +58,40 @@ def main() -> None:
 
 
 def run_one(given: argparse.Namespace, seed: int, *, shuffled: bool) -> dict[str, Any]:
-    """Train and evaluate one run, or read what an earlier call left."""
+    """Train and evaluate one run, or what is left to do of it."""
     run = given.out / f"{'shuffled' if shuffled else 'seed'}-{seed}"
-    if not (run / "evaluation" / "retrieval.json").is_file():
-        words = [given.recipe, str(given.store), str(run), "--seed", str(seed)]
-        words += ["--threads", str(given.threads)]
-        words += ["--shuffle_reports", "true"] if shuffled else []
-        pretrain(cli.parse(PretrainConfig, "pretrain", words))
-        words = [str(run), "--recipe", given.recipe, "--examples", "0"]
-        words += ["--tasks", '["zero_shot","retrieval"]', "--threads", str(given.threads)]
-        evaluate(cli.parse(EvaluateConfig, "evaluate", words))
-    return {"seed": seed, "shuffled": shuffled} | read_results(run)
+    earlier = read_origin(run)  # read first: going on writes it anew
+    words = [given.recipe, str(given.store), str(run), "--seed", str(seed)]
+    words += ["--threads", str(given.threads)]
+    words += ["--shuffle_reports", "true"] if shuffled else []
+    if code := pretrain(cli.parse(PretrainConfig, "pretrain", words)):
+        raise SystemExit(code)  # asked to stop, the state is saved
+    words = [str(run), "--recipe", given.recipe, "--examples", "0"]
+    words += ["--tasks", '["zero_shot","retrieval"]', "--threads", str(given.threads)]
+    evaluate(cli.parse(EvaluateConfig, "evaluate", words))
+    return (earlier or read_origin(run) or {}) | read_results(run)
+
+
+def read_origin(run: Path) -> dict[str, Any] | None:
+    """Seed, commit and pairing as the run itself tells them; None before it has begun."""
+    path = run / "provenance.json"
+    if not path.is_file():
+        return None
+    told = json.loads(path.read_text())
+    return {
+        "seed": told["seed"],
+        "shuffled": told["shuffled_reports"],
+        "commit": told["commit"],
+    }
+
+
+def read_phantom(folder: Path) -> dict[str, Any] | None:
+    """Settings and seed of the phantom in ``folder``; None where there is none."""
+    path = folder / "phantom.json"
+    if not path.is_file():
+        return None
+    settings: dict[str, Any] = json.loads(path.read_text())["settings"]
+    return settings
 
 
 def read_results(run: Path) -> dict[str, Any]:
