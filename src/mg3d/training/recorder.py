@@ -83,7 +83,11 @@ def write_environment(run: Path) -> None:
             "cpu_count": os.cpu_count(),
             "threads": torch.get_num_threads(),
             "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-            "packages": {name: importlib.metadata.version(name) for name in _PACKAGES},
+            "packages": {  # of those that are installed: monai is only tested against
+                found.name: found.version
+                for found in importlib.metadata.distributions()
+                if found.name in _PACKAGES
+            },
         },
     )
 
