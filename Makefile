@@ -1,15 +1,25 @@
 # make demo | test | check | bench: each sets up .venv by itself when it is missing or outdated.
+# PYTHON     the interpreter that .venv is made with, 3.11 or newer
+# PIP_FLAGS  options of every pip install. On Linux plain pip may fetch the CUDA build of torch, which
+#            takes some GB; where a CPU is all there is, name an index of torch's CPU wheels:
+#            make demo PIP_FLAGS="--extra-index-url URL"
+# DEMO       where make demo writes
 PYTHON ?= python3
+PIP_FLAGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO ?= demo
+PIP_INSTALL = $(BIN)/pip install --quiet --disable-pip-version-check $(PIP_FLAGS) -c constraints.txt
 
 .PHONY: demo test check bench format clean
 
 $(VENV)/.installed: pyproject.toml constraints.txt
+	@test -x $(BIN)/python || $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "mg3d needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version 2>&1)." \
+		"Name another one: make PYTHON=python3.11 $(MAKECMDGOALS)" >&2; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt torch
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(PIP_INSTALL) torch
+	$(PIP_INSTALL) -e '.[dev]'
 	touch $@
 
 # Every stage goes on from what is already there; kill it and run it again.
