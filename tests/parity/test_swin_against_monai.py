@@ -168,12 +168,14 @@ def test_correct_index_differs_from_monai_on_shrunken_windows() -> None:
     assert outputs > 0.01  # measured 0.055
 
 
-@pytest.mark.parametrize("merging", ["canonical", "legacy"])
-def test_narrow_encoder_at_the_papers_grid(merging: Merging) -> None:
-    config = narrow(depths=(2, 2, 2, 2), num_heads=(1, 1, 2, 4), merging=merging)
-    outputs, gradients = compare(config, (128, 96, 128), dtype=torch.float32)
-    assert outputs < 1e-5  # measured 8.1e-7
-    assert gradients < 2e-4  # measured 2.1e-5
+# All four stages at the sizes of training, every order of merging; only the channels are few.
+@pytest.mark.parametrize("shape", [(96, 96, 96), (128, 96, 128)])
+@pytest.mark.parametrize("merging", list(REFERENCE_MERGING))
+def test_narrow_encoder_at_full_size(merging: Merging, shape: tuple[int, int, int]) -> None:
+    config = narrow(embed_dim=4, depths=(2, 2, 2, 2), num_heads=(1, 1, 2, 4), merging=merging)
+    outputs, gradients = compare(config, shape, dtype=torch.float32)
+    assert outputs < 1e-5  # measured 7.9e-7
+    assert gradients < 2e-4  # measured 1.9e-5
 
 
 def test_swin_b_at_96_cubed() -> None:
@@ -192,4 +194,4 @@ def test_swin_b_at_the_papers_grid() -> None:
         expected = reference(image)[-1]
     assert features.grid == (4, 3, 4)
     tokens = expected.flatten(2).transpose(1, 2)
-    assert relative_error(features.tokens, tokens) < 1e-5  # measured 1e-6
+    assert relative_error(features.tokens, tokens) < 1e-5  # measured 5.0e-7
