@@ -18,9 +18,12 @@ from safetensors.torch import load_file
 from mg3d import files
 from mg3d.cli import main
 from mg3d.errors import CheckpointError, ConfigError, DataError, StorageError
+from mg3d.model.vlm import FULL_METHOD
 from mg3d.training import loop as training_loop
+from mg3d.training.corpus import CorpusConfig
 from mg3d.training.loop import EXIT_REQUEUE, LoopConfig
 from mg3d.training.pretrain import PretrainConfig, _plain, pretrain
+from mg3d.training.start import StartConfig
 from mg3d.weights.release import load_model
 
 LONG = LoopConfig(steps=40, batch_size=4, checkpoint_every=3, log_every=1, shortcut_every=0)
@@ -35,6 +38,10 @@ def assert_same_bits(left: Path, right: Path) -> None:
     assert first.keys() == second.keys()
     different = [name for name in first if not torch.equal(first[name], second[name])]
     assert different == []
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(p): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
 def start_process(config: PretrainConfig, folder: Path) -> subprocess.Popen:
@@ -65,10 +72,7 @@ def test_a_run_leaves_what_the_docs_say(settings) -> None:
     assert pretrain(config) == 0
     rows = [json.loads(line) for line in (config.run / "metrics.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows] == [1, 2, 3, 4]
-    assert set(rows[0]["loss"]) == {
-        "total", "masked_report", "masked_volume", "plain_alignment", "global_alignment",
-        "aggregation_contrast", "sentence_similarity",
-    }  # fmt: skip
+    assert set(rows[0]["loss"]) == {"total", *FULL_METHOD}
     blanked = {name for name in rows[1]["metrics"] if "blanked" in name}
     assert blanked == {
         f"{objective}.top1_{modality}_blanked"
@@ -131,7 +135,7 @@ def test_a_full_disk_at_any_write_loses_nothing(settings, tmp_path: Path, monkey
     total = count
     assert total > 20
     config = settings(loop=short, run=tmp_path / "full")
-    failures = 0
+    messages = []
     for failing in range(1, total + 1, 3):  # every third write; the offsets differ from run to run
 
         def full_disk(stream, payload, failing=failing) -> None:
@@ -147,9 +151,9 @@ def test_a_full_disk_at_any_write_loses_nothing(settings, tmp_path: Path, monkey
         try:
             pretrain(config)
         except StorageError as error:
-            failures += 1
-            assert "no space left" in str(error).lower()
-    assert failures >= 3
+            messages.append(str(error).lower())
+    assert len(messages) >= 3
+    assert all("no space left" in message for message in messages)
     monkeypatch.setattr(files, "_write_all", real)
     assert pretrain(config) == 0
     assert_same_bits(whole.run, config.run)
@@ -163,10 +167,73 @@ def test_another_number_of_reading_processes_changes_nothing(settings, tmp_path:
     assert_same_bits(alone.run, helped.run)
 
 
-def test_a_checkpoint_from_another_recipe_is_refused(settings) -> None:
-    pretrain(settings())
+def test_a_run_of_another_recipe_is_refused_and_not_touched(settings) -> None:
+    config = settings()
+    pretrain(config)
+    before = contents(config.run)
     with pytest.raises(CheckpointError, match="another model, store or recipe"):
         pretrain(settings(seed=2))
+    assert contents(config.run) == before
+
+
+def test_a_tokenizer_of_a_run_that_never_got_far_is_not_kept(
+    settings, tmp_path: Path, monkeypatch
+) -> None:
+    def killed(*_arguments) -> int:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("mg3d.training.pretrain.fit", killed)
+        with pytest.raises(KeyboardInterrupt):
+            pretrain(settings(vocabulary_size=200))
+    config, fresh = settings(), settings(run=tmp_path / "fresh")
+    pretrain(config)
+    pretrain(fresh)
+    assert_same_bits(config.run, fresh.run)
+
+
+@pytest.mark.parametrize("precision", ["bf16-mixed", "16-mixed"])
+def test_lower_precision_trains_and_resumes(
+    settings, precision: str, tmp_path: Path, monkeypatch
+) -> None:
+    whole = settings(run=tmp_path / "whole", precision=precision)
+    assert pretrain(whole) == 0
+    config = settings(run=tmp_path / "stopped", precision=precision)
+    original = training_loop.training_step
+
+    def killed(run, batch, context, clip_norm):
+        if context.step == 3:  # a checkpoint was saved after step 2
+            raise KeyboardInterrupt
+        assert batch.image.dtype == torch.float32  # not rounded before the model sees it
+        return original(run, batch, context, clip_norm)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training_loop, "training_step", killed)
+        with pytest.raises(KeyboardInterrupt):
+            pretrain(config)
+    state = json.loads((config.run / "checkpoints/step-00000002/state.json").read_text())
+    # The scale starts at 65536 and has been halved once or twice by then.
+    assert bool(state["scaler"]) == (precision == "16-mixed")
+    assert pretrain(config) == 0
+    # Bits are promised for float32 only: bfloat16 kernels of a CPU may round by memory placement.
+    for one, two in zip(read(whole.run), read(config.run), strict=True):
+        assert two["loss"]["total"] == pytest.approx(one["loss"]["total"], rel=2e-2)
+
+
+@pytest.mark.parametrize(
+    ("kind", "wrong"),
+    [
+        (LoopConfig, {"log_every": 0}),
+        (LoopConfig, {"steps": 0}),
+        (CorpusConfig, {"word_ratio": 0.0}),
+        (CorpusConfig, {"lr": 0.0}),
+        (StartConfig, {"canonical_studies": 1}),
+        (StartConfig, {"similar_quantile": 0.4}),
+    ],
+)
+def test_settings_out_of_range_name_the_field(kind, wrong) -> None:
+    with pytest.raises(ConfigError, match=next(iter(wrong))):
+        kind(**wrong)
 
 
 def test_grid_that_differs_from_the_store_is_refused(settings) -> None:
@@ -222,17 +289,25 @@ def test_two_processes_train_like_one(settings, tmp_path: Path) -> None:
     section = {k: v for k, v in _plain(pair).items() if k not in ("store", "run")}
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(yaml.safe_dump({"pretrain": section}))
+    words = ["mg3d", "pretrain", str(recipe), str(pair.store), str(pair.run)]
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m"]
     done = subprocess.run(
-        [sys.executable, *launcher, "mg3d", "pretrain", str(recipe), str(pair.store), str(pair.run)],
-        capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"}, check=False,
-    )  # fmt: skip
+        [sys.executable, *launcher, *words],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     for one, two in zip(*(read(run) for run in (alone.run, pair.run)), strict=True):
         assert two["loss"].keys() == one["loss"].keys()
         for name, value in one["loss"].items():
-            # float32 sums in another order, amplified by four steps of Adam: 2e-6 measured
-            assert two["loss"][name] == pytest.approx(value, rel=2e-4), name
+            # Step 1 differs by the order of float32 sums: 1.0e-6 measured. Adam then divides the
+            # gradients by their own size, which makes full steps of rounding errors where a
+            # gradient is almost 0, and the canonical start is steep: 1.3e-3 after four steps.
+            # That the gradients are the same is shown in float64 by tests/training/test_task.py.
+            tolerance = 1e-5 if one["step"] == 1 else 2e-2
+            assert two["loss"][name] == pytest.approx(value, rel=tolerance), (one["step"], name)
 
 
 def read(run: Path) -> list[dict]:

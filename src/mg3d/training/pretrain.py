@@ -108,8 +108,9 @@ def pretrain(settings: PretrainConfig) -> int:
     resumes = has_checkpoint(settings.run, fingerprint)  # a foreign run is refused untouched
     fabric.barrier()
     if fabric.global_rank == 0:
-        _open_run(settings, store)
+        _describe_run(settings)
         if not resumes:
+            _write_provenance(settings, store)
             _make_tokenizer(settings, store)
     fabric.barrier()
     tokenizer = ReportTokenizer.load(settings.run / "tokenizer")
@@ -231,11 +232,15 @@ def _check_fit(settings: PretrainConfig, store: VolumeStore, num_processes: int)
         )
 
 
-def _open_run(settings: PretrainConfig, store: VolumeStore) -> None:
-    """Write what describes the run."""
+def _describe_run(settings: PretrainConfig) -> None:
+    """Write the recipe and the machine as they are now."""
     recipe = {"pretrain": _plain(settings)}
     write_atomic(settings.run / "config.yaml", yaml.safe_dump(recipe, sort_keys=False))
     write_environment(settings.run)
+
+
+def _write_provenance(settings: PretrainConfig, store: VolumeStore) -> None:
+    """Write where the weights come from; a run that goes on keeps what it began with."""
     write_json(
         settings.run / "provenance.json",
         {

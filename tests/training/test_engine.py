@@ -1,0 +1,75 @@
+"""Fabric as a run uses it: inputs stay as they are, and the loss scale is taken off and kept."""
+
+from dataclasses import dataclass
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from mg3d.errors import ConfigError
+from mg3d.training.engine import Autocast, launch, restore_scaler, scaler_state, unscale_gradients
+
+
+@dataclass(frozen=True)
+class Frozen:
+    volume: Tensor
+
+
+class Task(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(2, 2)
+
+    def forward(self, given: Frozen) -> Tensor:
+        self.seen = given.volume
+        self.inside = self.layer(given.volume)
+        return self.inside.float().mean()
+
+
+@pytest.mark.parametrize(
+    ("precision", "dtype"),
+    [("32-true", torch.float32), ("bf16-mixed", torch.bfloat16), ("16-mixed", torch.float16)],
+)
+def test_arithmetic_is_autocast_and_inputs_are_not(precision, dtype) -> None:
+    fabric = launch("cpu", precision)
+    task = Task()
+    wrapped, optimizer = fabric.setup(task, torch.optim.SGD(task.parameters(), lr=1.0))
+    volume = torch.full((1, 2), 0.1234567)
+    fabric.backward(wrapped(Frozen(volume)))
+    assert task.inside.dtype == dtype
+    assert torch.equal(task.seen, volume)  # bf16 would have made 0.1235 of it
+    assert unscale_gradients(fabric, optimizer) == (precision == "16-mixed")
+    # The mean of two: 1/2 each, once a loss scale is off.
+    assert task.layer.bias.grad.tolist() == [0.5, 0.5]
+
+
+def test_the_loss_scale_is_restored() -> None:
+    first, second = launch("cpu", "16-mixed"), launch("cpu", "16-mixed")
+    state = scaler_state(first)
+    assert state["scale"] == 65536.0
+    restore_scaler(second, {**state, "scale": 8.0})
+    assert scaler_state(second)["scale"] == 8.0
+    for precision in ("32-true", "bf16-mixed"):
+        assert scaler_state(launch("cpu", precision)) == {}
+        restore_scaler(launch("cpu", precision), {})
+
+
+def test_automatic_choice_of_a_device_and_a_missing_one() -> None:
+    if torch.cuda.is_available():
+        assert launch("auto", "32-true").device.type == "cuda"
+        return
+    assert launch("auto", "32-true").device.type == "cpu"
+    with pytest.raises(ConfigError, match="no CUDA device"):
+        launch("cuda", "32-true")
+
+
+def test_a_number_of_processes_that_no_launcher_explains_is_refused(monkeypatch) -> None:
+    for name in ("LOCAL_WORLD_SIZE", "GROUP_WORLD_SIZE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(ConfigError, match="LOCAL_WORLD_SIZE and GROUP_WORLD_SIZE"):
+        launch("cpu", "32-true")
+
+
+def test_it_is_a_precision_of_fabric() -> None:
+    assert Autocast("bf16-mixed", "cpu").precision == "bf16-mixed"
