@@ -65,8 +65,7 @@ class Site:
     def config(self, out: Path, **options: Any) -> PrepareConfig:
         geometry = GridConfig(grid=(8, 8, 8), spacing_mm=(6, 6, 8))
         return PrepareConfig(
-            **{"manifest": self.manifest, "out": out, "geometry": geometry, "num_workers": 1}
-            | options
+            **{"data": self.manifest, "out": out, "geometry": geometry, "num_workers": 1} | options
         )
 
 

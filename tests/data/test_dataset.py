@@ -133,7 +133,7 @@ def test_real_scans_and_reports_become_a_batch(
             writer.writerow([f"study{number}", patient, scan.resolve(), *texts])
     store = prepare(
         PrepareConfig(
-            manifest=tmp_path / "manifest.csv",
+            data=tmp_path / "manifest.csv",
             out=tmp_path / "store",
             geometry=GridConfig(grid=(32, 32, 32), spacing_mm=(5, 5, 5)),
             num_workers=1,

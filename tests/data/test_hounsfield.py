@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mg3d.data.hounsfield import check_hu, scale_hu
-from mg3d.data.readers import read_volume
+from mg3d.data.scan import read_volume
 from mg3d.data.scan_error import ScanError
 
 

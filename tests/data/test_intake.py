@@ -13,6 +13,7 @@ import pytest
 from mg3d.data import intake
 from mg3d.data.grid import GridConfig
 from mg3d.data.intake import ScanJob, take_in
+from mg3d.data.scan import ScanSource
 from mg3d.data.store import decode_volume, volume_path
 from mg3d.errors import StorageError
 
@@ -24,7 +25,9 @@ def job(tmp_path: Path, body: Callable[..., Any], write_nifti: Callable[..., Pat
     source = write_nifti(tmp_path / "a.nii", body(), np.diag([3.0, 3, 4, 1]))
     geometry = GridConfig(grid=(8, 8, 8), spacing_mm=(6, 6, 8))
     store = tmp_path / "store"
-    return ScanJob(volume_id="v", image="a.nii", source=source, store=store, geometry=geometry)
+    return ScanJob(
+        volume_id="v", image="a.nii", source=ScanSource(path=source), store=store, geometry=geometry
+    )
 
 
 def _made(job: ScanJob) -> int:
@@ -43,7 +46,7 @@ def test_a_scan_becomes_a_volume(job: ScanJob, body: Callable[..., Any]) -> None
 
 def test_an_untouched_scan_is_kept(job: ScanJob, monkeypatch: pytest.MonkeyPatch) -> None:
     first = take_in(job)
-    monkeypatch.setattr(intake, "read_volume", None)
+    monkeypatch.setattr(intake, "read_scan", None)
     assert take_in(job) == first
 
 
@@ -52,7 +55,7 @@ def test_a_touched_but_equal_scan_is_kept_by_its_hash(
 ) -> None:
     first = take_in(job)
     os.utime(job.source)
-    monkeypatch.setattr(intake, "read_volume", None)
+    monkeypatch.setattr(intake, "read_scan", None)
     assert take_in(job) == first
 
 
@@ -90,7 +93,7 @@ def test_a_damaged_volume_is_made_again(job: ScanJob) -> None:
 def test_a_scan_that_went_bad_takes_its_volume_along(job: ScanJob) -> None:
     take_in(job)
     (job.store / "store.json").write_text("{}")
-    job.source.write_bytes(b"broken")
+    job.source.path.write_bytes(b"broken")
     outcome = take_in(job)
     assert outcome.problem == "unreadable"
     assert not volume_path(job.store, "v").exists()
@@ -99,7 +102,7 @@ def test_a_scan_that_went_bad_takes_its_volume_along(job: ScanJob) -> None:
 
 def test_a_volume_outlives_its_source(job: ScanJob) -> None:
     first = take_in(job)
-    job.source.unlink()
+    job.source.path.unlink()
     assert take_in(job) == first
     volume_path(job.store, "v").unlink()
     assert take_in(job).problem == "missing_file"
@@ -129,8 +132,8 @@ def test_a_source_that_the_system_refuses_is_set_aside_alone(
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         return real(path, **options)
 
-    scan = intake.read_volume(job.source)
-    monkeypatch.setattr(intake, "read_volume", lambda path: scan)
+    scan = intake.read_scan(job.source)
+    monkeypatch.setattr(intake, "read_scan", lambda path: scan)
     monkeypatch.setattr(owner, place, refuse)
     outcome = take_in(job)
     assert outcome.problem == "unreadable"
@@ -148,7 +151,7 @@ def test_too_large_a_scan_is_set_aside(job: ScanJob, monkeypatch: pytest.MonkeyP
     def exhausted(path: Path) -> None:
         raise MemoryError
 
-    monkeypatch.setattr(intake, "read_volume", exhausted)
+    monkeypatch.setattr(intake, "read_scan", exhausted)
     assert take_in(job).problem == "memory"
 
 

@@ -6,17 +6,25 @@ from pathlib import Path
 
 import pytest
 
-from mg3d.data.layouts.manifest import Manifest, read_manifest, relative_image
+from mg3d.data.layouts.catalogue import Catalogue
+from mg3d.data.layouts.layout import LayoutOptions
+from mg3d.data.layouts.manifest import LAYOUT, relative_image
 from mg3d.data.reports import Report
 from mg3d.errors import DataError
 from mg3d.progress import console
 
 
-def _read(tmp_path: Path, text: str, name: str = "m.csv", labels: str = "") -> Manifest:
+def _read(tmp_path: Path, text: str, name: str = "m.csv", labels: str = "") -> Catalogue:
     (tmp_path / name).write_text(text, encoding="utf-8")
     if labels:
         (tmp_path / "labels.csv").write_text(labels, encoding="utf-8")
     return read_manifest(tmp_path / name, tmp_path / "labels.csv" if labels else None)
+
+
+def read_manifest(path: Path, labels: Path | None = None) -> Catalogue:
+    catalogue = LAYOUT.read(path, LayoutOptions(labels=labels))
+    catalogue.require_sound(path)
+    return catalogue
 
 
 def test_a_full_row(tmp_path: Path) -> None:
@@ -26,7 +34,7 @@ def test_a_full_row(tmp_path: Path) -> None:
         's1,p1,a/b.nii.gz,v1,"Nodule, small.\nClear.",Nodule.,valid,1,\n',
     )
     (row,) = manifest.rows
-    assert (row.line, row.volume_id, row.study_id, row.patient_id) == (2, "v1", "s1", "p1")
+    assert (row.place, row.volume_id, row.study_id, row.patient_id) == ("line 2", "v1", "s1", "p1")
     assert (row.image, row.split) == ("a/b.nii.gz", "val")
     assert row.report == Report("Nodule, small.\nClear.", "Nodule.")
     assert manifest.label_names == ("nodule", "effusion")
@@ -50,7 +58,7 @@ def test_json_lines(tmp_path: Path) -> None:
         {"study_id": 18, "patient_id": "p", "image": "b.nii", "report": "FINDINGS: Clear."},
     ]
     manifest = _read(tmp_path, "\n\n".join(map(json.dumps, rows)), "m.jsonl")
-    assert [row.line for row in manifest.rows] == [1, 3]
+    assert [row.place for row in manifest.rows] == ["line 1", "line 3"]
     assert [row.study_id for row in manifest.rows] == ["17", "18"]
     assert manifest.rows[1].report == Report("Clear.")
     assert manifest.rows[0].labels == (1.0,)

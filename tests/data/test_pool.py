@@ -10,6 +10,7 @@ from joblib.externals.loky import get_reusable_executor
 from mg3d.data.grid import GridConfig
 from mg3d.data.intake import ScanJob, ScanOutcome, take_in
 from mg3d.data.pool import IN_FLIGHT_FOLDER, run_jobs, take_markers
+from mg3d.data.scan import ScanSource
 from mg3d.errors import StorageError
 
 
@@ -22,7 +23,8 @@ def _no_workers_left_behind() -> object:
 def _jobs(store: Path, num: int) -> list[ScanJob]:
     return [
         ScanJob(
-            volume_id=f"v{number}", image=f"{number}.nii", source=store / f"{number}.nii",
+            volume_id=f"v{number}", image=f"{number}.nii",
+            source=ScanSource(path=store / f"{number}.nii"),
             store=store, geometry=GridConfig(),
         )
         for number in range(num)

@@ -45,7 +45,7 @@ def test_a_second_run_writes_nothing(
     settings = make_site().config(tmp_path / "store")
     prepare(settings)
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "store").rglob("*.*")}
-    monkeypatch.setattr("mg3d.data.intake.read_volume", None)
+    monkeypatch.setattr("mg3d.data.intake.read_scan", None)
     prepare(settings)
     after = {path: path.stat().st_mtime_ns for path in (tmp_path / "store").rglob("*.*")}
     assert before == after
@@ -352,4 +352,4 @@ def test_splits_of_the_manifest_win(make_site: Any, tmp_path: Path) -> None:
 
 def test_a_negative_number_of_workers_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="num_workers -1"):
-        PrepareConfig(manifest=tmp_path, out=tmp_path, num_workers=-1)
+        PrepareConfig(data=tmp_path, out=tmp_path, num_workers=-1)

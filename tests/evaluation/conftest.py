@@ -144,7 +144,7 @@ def small_store(tmp_path_factory: pytest.TempPathFactory) -> VolumeStore:
     manifest = hospital(folder)
     return prepare(
         PrepareConfig(
-            manifest=manifest,
+            data=manifest,
             out=folder / "store",
             labels=folder / "labels.csv",
             geometry=GridConfig(grid=GRID, spacing_mm=(20.0, 20.0, 20.0)),

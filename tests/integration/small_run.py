@@ -42,7 +42,7 @@ def make_store(phantom_folder: Path, out: Path) -> VolumeStore:
     """Its store on the grid of `MODEL`."""
     return prepare(
         PrepareConfig(
-            manifest=phantom_folder / "reports.csv",
+            data=phantom_folder / "reports.csv",
             labels=phantom_folder / "labels.csv",
             out=out,
             geometry=GridConfig(grid=GRID, spacing_mm=(11.0, 15.0, 10.0)),

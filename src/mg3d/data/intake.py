@@ -12,7 +12,7 @@ import numpy as np
 
 from mg3d.data.grid import GridConfig
 from mg3d.data.hounsfield import check_hu
-from mg3d.data.readers import read_volume
+from mg3d.data.scan import ScanSource, read_scan
 from mg3d.data.scan_error import ScanError
 from mg3d.data.store import STORE_FILE, decode_volume, encode_volume, volume_path
 from mg3d.data.volume import Volume
@@ -30,7 +30,7 @@ class ScanJob:
     volume_id: str
     image: str
     """Relative to the manifest, for messages and provenance."""
-    source: Path
+    source: ScanSource
     store: Path
     geometry: GridConfig
 
@@ -98,7 +98,11 @@ def _existing(job: ScanJob) -> ScanOutcome | None:
     if (facts.get("recipe"), facts.get("image")) != (_recipe(job), job.image):
         return None
     try:
-        return _taken(job, facts, content) if _holds(job.source, facts, made.st_mtime_ns) else None
+        return (
+            _taken(job, facts, content)
+            if _holds(job.source.path, facts, made.st_mtime_ns)
+            else None
+        )
     except OSError as error:
         raise ScanError.from_os(error) from error
 
@@ -115,7 +119,7 @@ def _holds(source: Path, facts: dict[str, Any], made_ns: int) -> bool:
 
 
 def _make(job: ScanJob) -> ScanOutcome:
-    scan = read_volume(job.source)
+    scan = read_scan(job.source).volume
     warnings = check_hu(scan.array)
     volume = scan.to_grid(job.geometry)
     limits = np.iinfo(np.int16)
@@ -125,7 +129,7 @@ def _make(job: ScanJob) -> ScanOutcome:
         "affine": volume.affine.tolist(),
         "image": job.image,
         "warnings": list(warnings),
-        **_source_identity(job.source),
+        **_source_identity(job.source.path),
         **_source_geometry(scan),
     }
     content = encode_volume(hu, facts)

@@ -19,7 +19,8 @@ from rich.table import Table
 from mg3d.data.clauses import ClauseRule
 from mg3d.data.grid import GridConfig
 from mg3d.data.intake import ScanJob, ScanOutcome, take_in
-from mg3d.data.layouts.manifest import Manifest, ManifestRow, read_manifest, relative_image
+from mg3d.data.layouts.catalogue import Catalogue, CatalogueRow
+from mg3d.data.layouts.layout import AUTO, LayoutOptions, read_catalogue
 from mg3d.data.pool import IN_FLIGHT_FOLDER, run_jobs, take_markers
 from mg3d.data.splits import SplitConfig, split_of
 from mg3d.data.store import (
@@ -48,13 +49,19 @@ _MOST_SHOWN = 50
 class PrepareConfig:
     """What to prepare, and how."""
 
-    manifest: Path
-    """Table (.csv, .tsv, .jsonl), one row a volume: study_id, patient_id, image, and, if there are
-    any, volume_id, findings, impression or report, split, label:<name>."""
+    data: Path
+    """Scans and reports in any layout that `mg3d layouts` lists; for one table (.csv, .tsv,
+    .jsonl) a row a volume: study_id, patient_id, image, and, if there are any, volume_id, findings,
+    impression or report, split, label:<name>."""
     out: Path
     """Folder of the store; goes on where an earlier run stopped."""
+    layout: str = AUTO
+    """Name of the layout; auto recognises it."""
     labels: Path | None = None
-    """CSV of study_id and one column a finding (1, 0 or empty), if not in the manifest."""
+    """Table of labels that lies elsewhere than the layout expects; for a manifest a CSV of
+    study_id and one column a finding (1, 0 or empty)."""
+    reports: Path | None = None
+    """Table, file or folder of reports that lies elsewhere than the layout expects."""
     geometry: GridConfig = field(default_factory=GridConfig)
     """The model grid."""
     clauses: ClauseRule = "sentence"
@@ -76,7 +83,7 @@ class PrepareConfig:
 
 
 def prepare(settings: PrepareConfig) -> VolumeStore:
-    """Make a store from a manifest.
+    """Make a store from scans and reports.
 
     Args:
         settings: What and how.
@@ -91,19 +98,21 @@ def prepare(settings: PrepareConfig) -> VolumeStore:
             written, if scans were set aside and ``allow_quarantine`` is off.
         StorageError: If the store cannot be written.
     """
-    manifest = read_manifest(settings.manifest, settings.labels)
+    options = LayoutOptions(labels=settings.labels, reports=settings.reports)
+    catalogue = read_catalogue(settings.data, settings.layout, options)
+    catalogue.require_sound(settings.data)
     store_settings = StoreSettings(
         geometry=settings.geometry,
         clauses=settings.clauses,
         split=settings.split,
         keep_without_report=settings.keep_without_report,
     )
-    jobs, outcomes = _plan(manifest, settings)
+    jobs, outcomes = _plan(catalogue, settings)
     if not settings.overwrite:
         _refuse_to_drop(settings.out, {job.volume_id for job in jobs})
     _claim(settings.out, store_settings, overwrite=settings.overwrite)
     outcomes += _watch(jobs, settings)
-    _publish(settings.out, manifest, store_settings, outcomes)
+    _publish(settings.out, catalogue, store_settings, outcomes)
     set_aside = sorted((o for o in outcomes if o.problem), key=lambda o: o.volume_id)
     _summarise(outcomes, set_aside, settings.out)
     if set_aside and not settings.allow_quarantine:
@@ -174,18 +183,17 @@ def _flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _plan(manifest: Manifest, settings: PrepareConfig) -> tuple[list[ScanJob], list[ScanOutcome]]:
+def _plan(catalogue: Catalogue, settings: PrepareConfig) -> tuple[list[ScanJob], list[ScanOutcome]]:
     """Scans to take in, and outcomes of those that need no look: they lack a report."""
     jobs, outcomes = [], []
-    for row in manifest.rows:
-        image = relative_image(row.image, manifest.folder)
+    for row in catalogue.rows:
         if row.report.is_empty and not settings.keep_without_report:
             outcomes.append(
                 ScanOutcome(
                     volume_id=row.volume_id,
-                    image=image,
+                    image=row.image,
                     problem="missing_report",
-                    message=f"line {row.line}: no findings, impression or report. Add one, or keep "
+                    message=f"{row.place}: no findings, impression or report. Add one, or keep "
                     "such volumes for masked_volume with keep_without_report.",
                 )
             )
@@ -193,8 +201,8 @@ def _plan(manifest: Manifest, settings: PrepareConfig) -> tuple[list[ScanJob], l
         jobs.append(
             ScanJob(
                 volume_id=row.volume_id,
-                image=image,
-                source=manifest.folder / row.image,
+                image=row.image,
+                source=row.source,
                 store=settings.out,
                 geometry=settings.geometry,
             )
@@ -220,12 +228,12 @@ def _watch(jobs: Sequence[ScanJob], settings: PrepareConfig) -> list[ScanOutcome
 
 
 def _publish(
-    out: Path, manifest: Manifest, settings: StoreSettings, outcomes: Sequence[ScanOutcome]
+    out: Path, catalogue: Catalogue, settings: StoreSettings, outcomes: Sequence[ScanOutcome]
 ) -> None:
     """Write index, reports and quarantine, then `store.json`; nothing if nothing changed."""
     by_volume = {outcome.volume_id: outcome for outcome in outcomes}
     kept = sorted(
-        (row for row in manifest.rows if not by_volume[row.volume_id].problem),
+        (row for row in catalogue.rows if not by_volume[row.volume_id].problem),
         key=lambda row: row.volume_id,
     )
     index = to_jsonl(_store_row(r, by_volume[r.volume_id], settings).to_json() for r in kept)
@@ -233,9 +241,9 @@ def _publish(
     description = {
         "schema": SCHEMA,
         "settings": settings.to_json(),
-        "label_names": list(manifest.label_names),
+        "label_names": list(catalogue.label_names),
         "num_volumes": len(kept),
-        "content_hash": hash_content(settings.to_json(), manifest.label_names, index, reports),
+        "content_hash": hash_content(settings.to_json(), catalogue.label_names, index, reports),
     }
     set_aside = sorted((o for o in outcomes if o.problem), key=lambda o: o.volume_id)
     files = {
@@ -251,7 +259,7 @@ def _publish(
     _tidy(out, {row.volume_id for row in kept})
 
 
-def _store_row(row: ManifestRow, outcome: ScanOutcome, settings: StoreSettings) -> StoreRow:
+def _store_row(row: CatalogueRow, outcome: ScanOutcome, settings: StoreSettings) -> StoreRow:
     return StoreRow(
         volume_id=row.volume_id,
         study_id=row.study_id,
@@ -266,7 +274,7 @@ def _store_row(row: ManifestRow, outcome: ScanOutcome, settings: StoreSettings) 
     )
 
 
-def _report_rows(rows: Sequence[ManifestRow]) -> Iterator[dict[str, Any]]:
+def _report_rows(rows: Sequence[CatalogueRow]) -> Iterator[dict[str, Any]]:
     """One row a study, sorted by study."""
     reports = {row.study_id: row.report for row in rows}
     for study_id, report in sorted(reports.items()):

@@ -1,20 +1,22 @@
-"""ScanError: why one scan cannot be used, with a word that groups such reasons in a table."""
+"""ScanError: why one scan cannot be used, with the name of its fault."""
 
-from typing import Literal, Self
+from typing import Self
 
+from mg3d.data.faults import FAULTS
 from mg3d.errors import DataError
-
-ScanProblem = Literal[
-    "missing_file", "missing_report", "unreadable", "geometry", "not_hu", "memory", "worker_killed"
-]
 
 
 class ScanError(DataError):
     """One scan or its report is unusable; a batch job sets it aside and goes on."""
 
-    def __init__(self, message: str, kind: ScanProblem = "unreadable") -> None:
+    def __init__(self, message: str, kind: str = "unreadable") -> None:
         super().__init__(message)
-        self.kind: ScanProblem = kind
+        if kind not in FAULTS:
+            raise ValueError(f"fault {kind!r} is not in the table")
+        self.kind = kind
+
+    def __reduce__(self) -> tuple[type[Self], tuple[str, str]]:
+        return type(self), (str(self), self.kind)
 
     @classmethod
     def from_os(cls, error: OSError) -> Self:

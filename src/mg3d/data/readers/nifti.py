@@ -1,11 +1,7 @@
-"""Reading a scan file into a Volume; one function a format, chosen by the file's ending.
-
-Errors do not name the file: who reads it knows its study and says so.
-"""
+"""NIfTI, the format that most tools of the field exchange."""
 
 import math
 import zlib
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +11,7 @@ import numpy.typing as npt
 from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import HeaderDataError
 
+from mg3d.data.scan import Scan, ScanSource
 from mg3d.data.scan_error import ScanError
 from mg3d.data.volume import Volume
 
@@ -26,37 +23,18 @@ _DEFLATE_MOST = 1032
 """Bytes that one byte of gzip can stand for at most (zlib, technical details)."""
 
 
-def read_volume(path: Path | str) -> Volume:
-    """Read one scan.
+def files(source: ScanSource) -> tuple[Path, ...]:
+    """The one file that is read."""
+    return (source.path,)
 
-    Args:
-        path: A file whose ending is one of `READERS`.
 
-    Returns:
-        The voxels as stored (int16 where they are, else float32) with header scaling applied.
+def read(source: ScanSource) -> Scan:
+    """Read a NIfTI-1 or NIfTI-2 file, its header scaling applied.
 
     Raises:
-        ScanError: Missing, of an unknown format, unreadable, not 3D, or without usable geometry.
+        ScanError: See `mg3d.data.scan.read_scan`.
     """
-    path = Path(path)
-    for ending, reader in READERS.items():
-        if path.name.lower().endswith(ending):
-            if not _ask(path.is_file):
-                raise ScanError("no such file; check the path in the manifest", "missing_file")
-            return reader(path)
-    kind = "a folder" if _ask(path.is_dir) else f"unknown format {path.suffix!r}"
-    raise ScanError(
-        f"{kind}; supported: {', '.join(READERS)}. Convert "
-        "the image, for example DICOM to NIfTI with dcm2niix."
-    )
-
-
-def _ask(question: Callable[[], bool]) -> bool:
-    """The answer of the file system, which may refuse one: no rights, a disk that fails."""
-    try:
-        return question()
-    except OSError as error:
-        raise ScanError.from_os(error) from error
+    return Scan(_read_nifti(source.path))
 
 
 def _read_nifti(path: Path) -> Volume:
@@ -140,6 +118,3 @@ def _voxels(image: Any) -> npt.NDArray[Any]:
     dtype = np.int16 if raw.dtype.kind in "iu" and np.can_cast(raw.dtype, np.int16) else np.float32
     array: npt.NDArray[Any] = raw.astype(dtype, copy=False).reshape(shape)
     return array
-
-
-READERS: dict[str, Callable[[Path], Volume]] = {".nii.gz": _read_nifti, ".nii": _read_nifti}

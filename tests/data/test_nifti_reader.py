@@ -11,7 +11,7 @@ import nibabel
 import numpy as np
 import pytest
 
-from mg3d.data.readers import read_volume
+from mg3d.data.scan import read_volume
 from mg3d.data.scan_error import ScanError
 
 AFFINE = np.array([[-0.7, 0, 0, 90], [0, 0.8, 0, -40], [0, 0, 2.5, 7], [0, 0, 0, 1.0]])
@@ -131,7 +131,7 @@ def test_a_header_that_promises_too_much_costs_no_memory(
     whole[42:48] = np.array([32000, 32000, 4], "<i2").tobytes()  # 8 GB of voxels
     path = path.with_name(f"promise{ending}")
     path.write_bytes(gzip.compress(whole) if ending == ".nii.gz" else whole)
-    monkeypatch.setattr("mg3d.data.readers._voxels", None)
+    monkeypatch.setattr("mg3d.data.readers.nifti._voxels", None)
     with pytest.raises(ScanError, match=r"8,192,000,000 bytes, the file holds at most"):
         read_volume(path)
     empty = write_nifti(tmp_path / "empty.nii.gz", np.zeros((90, 90, 90), np.int16), AFFINE)

@@ -1,0 +1,85 @@
+"""Layout: how a site or a public data set lays out scans, reports, splits and labels.
+
+Each file of this package that defines ``LAYOUT`` adds one; nothing else has to name it.
+"""
+
+import difflib
+import importlib
+import pkgutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import mg3d.data.layouts
+from mg3d.data.layouts.catalogue import Catalogue
+from mg3d.errors import ConfigError
+
+AUTO = "auto"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayoutOptions:
+    """What a command may say beside the path; a layout refuses what it has no use for."""
+
+    labels: Path | None = None
+    """Table of labels that lies elsewhere than the layout expects it."""
+    reports: Path | None = None
+    """Table, file or folder of reports that lies elsewhere than the layout expects it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """One way to lay out data."""
+
+    name: str
+    """As ``--layout`` takes it."""
+    summary: str
+    """What it is, one line."""
+    expects: str
+    """The files it looks for, for `mg3d layouts`."""
+    recognise: Callable[[Path], bool]
+    """Whether a path looks like it: quick, and false rather than an exception."""
+    read: Callable[[Path, LayoutOptions], Catalogue]
+    """The catalogue of a path. Raises DataError where there is nothing to read."""
+
+
+@cache
+def layouts() -> dict[str, Layout]:
+    """All layouts by name, in alphabetical order."""
+    found = {}
+    for module_info in pkgutil.iter_modules(mg3d.data.layouts.__path__):
+        module = importlib.import_module(f"{mg3d.data.layouts.__name__}.{module_info.name}")
+        layout = getattr(module, "LAYOUT", None)
+        if isinstance(layout, Layout):
+            found[layout.name] = layout
+    return dict(sorted(found.items()))
+
+
+def read_catalogue(path: Path, layout: str, options: LayoutOptions) -> Catalogue:
+    """Read what a path holds.
+
+    Args:
+        path: A table or a folder.
+        layout: A name, or "auto" to recognise it.
+        options: What the command said beside the path.
+
+    Raises:
+        ConfigError: An unknown layout, none that fits, or several that do.
+        DataError: From the layout.
+    """
+    known = layouts()
+    if layout != AUTO:
+        if layout not in known:
+            near = difflib.get_close_matches(layout, known, n=1, cutoff=0.5)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise ConfigError(f"layout {layout!r} is none of auto, {', '.join(known)}{hint}")
+        return known[layout].read(path, options)
+    fitting = [each for each in known.values() if each.recognise(path)]
+    if len(fitting) != 1:
+        names = ", ".join(each.name for each in fitting) or "none"
+        raise ConfigError(
+            f"{path}: looks like {names} of the layouts; name one with --layout (see "
+            "`mg3d layouts`)"
+        )
+    return fitting[0].read(path, options)

@@ -1,0 +1,1 @@
+"""Readers: one file a format, each turns a `ScanSource` into a `Volume`."""

@@ -1,0 +1,123 @@
+"""A scan before it is read: where its voxels lie, and how they become a Volume.
+
+Errors do not name the file: who reads it knows its study and says so.
+"""
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mg3d.data.scan_error import ScanError
+from mg3d.data.volume import Volume
+
+Matrix = tuple[tuple[float, float, float, float], ...]
+
+READERS = {
+    ".nii.gz": "nifti",
+    ".nii": "nifti",
+}
+"""Ending of a file -> module of `mg3d.data.readers`; its function `read` takes a ScanSource."""
+FOLDER_READER = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stated:
+    """What a table says about a file; used only where the file itself is silent.
+
+    A reader that finds both, and finds them at odds, says so instead of choosing.
+    """
+
+    affine: Matrix | None = None
+    """(4, 4) voxel index -> patient mm in RAS+, for arrays without geometry."""
+    spacing_mm: tuple[float, float, float] | None = None
+    """Along the array's axes, for headers that carry orientation but no spacing."""
+    rescale: tuple[float, float] | None = None
+    """Slope and intercept from stored values to HU, for files whose header carries none."""
+    window_hu: tuple[float, float] | None = None
+    """HU of grey 0 and grey 255, for 8-bit pictures."""
+    array_name: str = ""
+    """Name of the array in an NPZ file; "" for its only one."""
+    axes: str = ""
+    """Patient directions in which the indices of an array grow, e.g. "IPL"; "" as stored."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScanSource:
+    """Where the voxels of one volume lie."""
+
+    path: Path
+    """A file, or the folder of a DICOM series or of slices."""
+    series_uid: str = ""
+    """DICOM: SeriesInstanceUID of the series to take; "" = by the rule of the reader."""
+    stated: Stated = field(default_factory=Stated)
+
+
+@dataclass(frozen=True, eq=False)
+class Scan:
+    """A scan as read: the volume and what its reader noticed on the way."""
+
+    volume: Volume
+    faults: tuple[tuple[str, str], ...] = ()
+    """(kind, message) of warnings and notes; kinds are keys of `mg3d.data.faults.FAULTS`."""
+
+
+def read_scan(source: ScanSource) -> Scan:
+    """Read one scan.
+
+    Args:
+        source: A file whose ending is one of `READERS`, or a folder.
+
+    Returns:
+        The voxels in HU (int16 where they are, else float32) and what is unusual about the file.
+
+    Raises:
+        ScanError: Missing, of an unknown format, unreadable, not 3D, or without usable geometry.
+    """
+    read: Callable[[ScanSource], Scan] = _reader(source.path).read
+    return read(source)
+
+
+def read_volume(path: Path | str) -> Volume:
+    """The volume of `read_scan`, for a file that needs no further facts.
+
+    Raises:
+        ScanError: As `read_scan`.
+    """
+    return read_scan(ScanSource(path=Path(path))).volume
+
+
+def source_files(source: ScanSource) -> tuple[Path, ...]:
+    """The files that decide a scan's voxels, in a stable order: what identity hashes cover.
+
+    Raises:
+        ScanError: If the file system refuses to answer, or there is no such file.
+    """
+    files: tuple[Path, ...] = _reader(source.path).files(source)
+    return files
+
+
+def _reader(path: Path) -> Any:
+    """The module that reads such a path; imported only now, since some load heavy libraries."""
+    is_folder = ask(path.is_dir)
+    if is_folder and FOLDER_READER:
+        return importlib.import_module(f"mg3d.data.readers.{FOLDER_READER}")
+    for ending, name in READERS.items():
+        if path.name.lower().endswith(ending) and not is_folder:
+            if not ask(path.is_file):
+                raise ScanError("no such file; check the path in the manifest", "missing_file")
+            return importlib.import_module(f"mg3d.data.readers.{name}")
+    kind = "a folder" if is_folder else f"unknown format {path.suffix!r}"
+    raise ScanError(
+        f"{kind}; supported: {', '.join(READERS)}. Convert "
+        "the image, for example DICOM to NIfTI with dcm2niix."
+    )
+
+
+def ask(question: Callable[[], bool]) -> bool:
+    """The answer of the file system, which may refuse one: no rights, a disk that fails."""
+    try:
+        return question()
+    except OSError as error:
+        raise ScanError.from_os(error) from error
