@@ -181,12 +181,7 @@ def test_a_tokenizer_of_a_run_that_never_got_far_is_not_kept(
     assert_same_bits(config.run, fresh.run)
 
 
-def test_bfloat16_is_refused_on_the_cpu(settings) -> None:
-    with pytest.raises(ConfigError, match="give --precision 32-true"):
-        pretrain(settings(precision="bf16-mixed"))
-
-
-@pytest.mark.parametrize("precision", ["16-mixed"])
+@pytest.mark.parametrize("precision", ["16-mixed", "bf16-mixed"])
 def test_lower_precision_trains_and_resumes(
     settings, precision: str, tmp_path: Path, monkeypatch
 ) -> None:

@@ -1,5 +1,9 @@
 """The voxel decoder: shapes, the paper's widths, and that its shortcuts change nothing."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -38,6 +42,33 @@ def test_equals_the_literal_stack_of_layers() -> None:
     for ours, theirs in zip(actual, wanted, strict=True):
         assert theirs.any()
         torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-11)  # measured 3.1e-13
+
+
+WEIGHT_GRADIENT_ON_TWO_PLANES = """
+import torch
+from mg3d.model.decoders import DecoderStage
+torch.manual_seed(0)
+stage = DecoderStage(16, 8)
+stage.norm = stage.activation = torch.nn.Identity()
+x, read_out = torch.randn(4, 16, 2, 3, 2), torch.randn(4, 8, 2, 3, 2)
+gradients = []
+for enabled in (False, True):
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=enabled):
+        result = stage(x).float()
+    gradients += torch.autograd.grad(result, stage.conv.weight, read_out)
+exact, rounded = gradients
+print(((rounded - exact).abs().max() / exact.abs().max()).item())
+"""
+
+
+def test_the_bfloat16_gradient_on_two_planes_holds_no_foreign_memory() -> None:
+    """glibc fills fresh memory with 3.4e38; `nn.Conv3d` by itself then answers inf or NaN."""
+    poison = {"MALLOC_PERTURB_": "128", "GLIBC_TUNABLES": "glibc.malloc.tcache_count=0"}
+    command = [sys.executable, "-c", WEIGHT_GRADIENT_ON_TWO_PLANES]
+    answer = subprocess.run(
+        command, env=os.environ | poison, capture_output=True, text=True, check=True
+    )
+    assert float(answer.stdout) < 0.02  # measured 0.007
 
 
 def test_default_channels_have_a_floor() -> None:

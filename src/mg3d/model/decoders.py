@@ -93,8 +93,20 @@ class DecoderStage(nn.Module):
         """Refine at the same resolution."""
         # Channels last, as the tokens come: on CPU the interpolation that follows is 3 to 11 times
         # as fast, the convolution 1.4 to 2 times; InstanceNorm falls back to channels first.
-        refined: Tensor = self.activation(self.norm(self.conv(x_BCXYZ)))
+        refined: Tensor = self.activation(self.norm(self._convolve(x_BCXYZ)))
         return refined.contiguous(memory_format=torch.channels_last_3d)
+
+    def _convolve(self, x_BCXYZ: Tensor) -> Tensor:
+        """``self.conv``, past a defect of oneDNN 3.x on two planes of voxels.
+
+        Its bfloat16 weight gradient of a padded convolution over an axis x of exactly two planes
+        adds memory that was never written. Padding that axis beforehand takes another kernel.
+        """
+        if x_BCXYZ.shape[2] != 2:
+            convolved: Tensor = self.conv(x_BCXYZ)
+            return convolved
+        padded = F.pad(x_BCXYZ, (0, 0, 0, 0, 1, 1))
+        return F.conv3d(padded, self.conv.weight, padding=(0, 1, 1))
 
 
 def double(x_BCXYZ: Tensor) -> Tensor:

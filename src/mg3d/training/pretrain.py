@@ -100,12 +100,6 @@ def pretrain(settings: PretrainConfig) -> int:
     if settings.threads:
         torch.set_num_threads(settings.threads)
     fabric = launch(settings.accelerator, settings.precision)
-    if settings.precision == "bf16-mixed" and fabric.device.type == "cpu":
-        # Gradients were infinite in some runs, not in others with the same seed: docs/log.md.
-        raise ConfigError(
-            "precision bf16-mixed is not reliable on the CPU yet; give --precision 32-true, or "
-            "train on a GPU"
-        )
     store = VolumeStore.open(settings.store)
     _check_fit(settings, store, fabric.world_size)
     if settings.shuffle_reports:
