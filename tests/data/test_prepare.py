@@ -210,8 +210,8 @@ def _spoil(site: Any, body: Any, write_nifti: Any) -> dict[str, str]:
     write_nifti(site.image(7), body().astype(np.int32) - 8192, affine)
     site.write()
     return {
-        "s1": "unreadable", "s2": "not_hu", "s3": "not_hu", "s4": "missing_file",
-        "s5": "missing_report", "s6": "geometry", "s7": "not_hu",
+        "s1": "unreadable", "s2": "hu_constant", "s3": "hu_mask", "s4": "missing_file",
+        "s5": "report_missing", "s6": "geometry_zero_spacing", "s7": "hu_rescaled_twice",
     }  # fmt: skip
 
 
@@ -252,7 +252,7 @@ def test_the_command_shows_one_table_and_exits_1(
     assert main(words) == 1
     shown = capsys.readouterr().err
     assert shown.count("volumes set aside") == 1
-    assert "missing_report" in shown
+    assert "report_missing" in shown
     assert "Traceback" not in shown
     assert "nodule" not in shown  # no report text
     assert main([*words, "--allow_quarantine", "true"]) == 0

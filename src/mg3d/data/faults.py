@@ -78,19 +78,99 @@ _FILES = {
     "unreadable": _aside("Not readable", _AGAIN),
     "memory": _aside("Too large for the memory", "Use fewer workers or a larger machine."),
     "worker_killed": _aside("Killed its worker", "Look at the file with another program."),
+    "file_format": _aside("Unknown format", "Convert the image, for example to NIfTI."),
+    "file_array": _aside("No such array", "Name the array that holds the CT."),
+    "file_colour": _aside("Several numbers a voxel", "Give the CT, one number a voxel."),
+    "file_slices": _aside("Slices do not form a volume", "Give all slices of one series."),
 }
 _HU = {
-    "not_hu": _aside("Not in Hounsfield units", _IN_HU),
+    "hu_not_finite": _aside("NaN or infinite voxels", _IN_HU),
+    "hu_constant": _aside("Constant image", _IN_HU),
+    "hu_mask": _aside("A segmentation mask", "Give the CT image of the study instead."),
+    "hu_8bit": _aside("A windowed 8-bit picture", _IN_HU + " Or state the window of the pictures."),
+    "hu_unit_interval": _aside("Scaled to a unit interval", _IN_HU),
+    "hu_rescaled_twice": _aside("Looks rescaled twice", "Give the image rescaled once."),
+    "hu_never_rescaled": _aside(
+        "Looks never rescaled", "Apply slope and intercept, or state them."
+    ),
+    "hu_shifted": _aside("HU shifted", "Check the intercept of the file."),
+    "hu_slope": _aside("HU scaled wrong", "Check the slope of the file."),
+    "hu_beyond_16_bit": _aside("Beyond 16 bits", "Check slope and intercept of the file."),
+    "hu_rescale": _aside("Rescale unusable", "Correct slope and intercept in header or table."),
+    "hu_no_air": _warn("No air", "Check that the scan is not a tight crop."),
+    "hu_little_soft_tissue": _warn("Little soft tissue", "Look at the scan."),
+    "hu_windowed": _warn("Looks windowed", "Export the series with its full range."),
+    "hu_stated_rescale": _note("Rescaled by a table"),
+    "hu_from_8bit": _note("HU from 8-bit pictures"),
 }
 _GEOMETRY = {
-    "geometry": _aside("Geometry unusable", _AGAIN),
+    "geometry_not_3d": _aside("Not a 3D image", "Give one 3D image a row."),
+    "geometry_damaged": _aside("Affine unusable", _AGAIN),
+    "geometry_no_orientation": _aside(
+        "Left and right unknown", "Export again, or state the affine if you know it."
+    ),
+    "geometry_no_spacing": _aside("Spacing unknown", "State it in the table."),
+    "geometry_zero_spacing": _aside("Spacing zero or not finite", _AGAIN),
+    "geometry_spacing_range": _aside("Spacing implausible", "Check the unit of the header."),
+    "geometry_not_invertible": _aside("Axes point the same way", _AGAIN),
+    "geometry_contradiction": _aside(
+        "Header and table disagree", "Find out which is true and correct the other."
+    ),
+    "geometry_forms_disagree": _warn(
+        "sform and qform disagree", "The sform is used; look at the orientation."
+    ),
+    "geometry_unit": _warn("Not in millimetres", "Check that the converted spacing is true."),
+    "geometry_sheared": _warn("Axes not at right angles", "Check whether the gantry was tilted."),
+    "geometry_oblique": _note("Oblique", "Nothing: it is resampled along the patient's axes."),
+    "geometry_stated": _note("Geometry from a table"),
 }
+_ANATOMY = {
+    "anatomy_not_chest": _warn("No lungs in view", "Leave it out of a study of the chest."),
+    "anatomy_upside_down": _warn("Looks upside down", "Compare the affine with the source."),
+    "anatomy_front_to_back": _warn("Looks turned back to front", "Compare with the source."),
+    "anatomy_left_to_right": _warn("Looks mirrored", "Compare the affine with the source."),
+    "anatomy_permuted": _warn("Axes look permuted", "Compare the affine with the source."),
+}
+_MASK = "Prepare with identifiers masked, or de-identify the reports before."
 _REPORTS = {
-    "missing_report": _aside("No report", "Add one, or set keep_without_report."),
+    "report_missing": _aside("No report", "Add one, or set keep_without_report."),
+    "report_findings_missing": _warn(
+        "No findings section", "Check the column or heading that holds the findings."
+    ),
+    "report_impression_missing": _note("No impression section"),
+    "report_sections_equal": _warn(
+        "Findings and impression are the same text", "Check whether one column was exported twice."
+    ),
+    "report_section_unknown": _note(
+        "Heading of a section that is not known", "Check that no finding stands below it."
+    ),
+    "report_section_left_out": _note(
+        "Technique, history or comparison, which the model never reads"
+    ),
+    "report_too_short": _warn(
+        "Hardly any words", "Check that the text is the report and not a reference to one."
+    ),
+    "report_too_long": _warn(
+        "Longer than what the model reads", "Raise max_tokens; its end is cut off otherwise."
+    ),
+    "report_truncated": _warn("Ends in the middle", "Export without a limit on the text's length."),
+    "report_not_english": _warn(
+        "Not English", "Translate it, or train with a text encoder that knows the language."
+    ),
+    "report_identifiers": _warn("Names, record numbers or contact details", _MASK),
+    "report_dates": _note("Dates", _MASK),
+    "report_encoding": _warn("Characters damaged", "Export the text as UTF-8."),
+    "report_markup": _note("HTML or RTF, which was taken out"),
+    "report_duplicate": _warn(
+        "Same text for several patients", "Check that each study got its own report."
+    ),
+    "report_template": _note(
+        "One text for many patients", "Nothing; scores of retrieval count equal reports as hits."
+    ),
 }
 _TABLES = {
     "table": _stop("Table inconsistent", "Correct the rows named."),
 }
 
-FAULTS: dict[str, FaultKind] = _FILES | _HU | _GEOMETRY | _REPORTS | _TABLES
+FAULTS: dict[str, FaultKind] = _FILES | _HU | _GEOMETRY | _ANATOMY | _REPORTS | _TABLES
 """Name -> kind. Names are stable: they stand in quarantine files, audits and indices."""

@@ -192,7 +192,7 @@ def _plan(catalogue: Catalogue, settings: PrepareConfig) -> tuple[list[ScanJob],
                 ScanOutcome(
                     volume_id=row.volume_id,
                     image=row.image,
-                    problem="missing_report",
+                    problem="report_missing",
                     message=f"{row.place}: no findings, impression or report. Add one, or keep "
                     "such volumes for masked_volume with keep_without_report.",
                 )
