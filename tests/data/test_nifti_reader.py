@@ -53,7 +53,7 @@ def test_a_header_without_orientation_is_refused(tmp_path: Path) -> None:
     nibabel.save(image, tmp_path / "ct.nii.gz")
     with pytest.raises(ScanError, match="left and right are unknown") as caught:
         read_volume(tmp_path / "ct.nii.gz")
-    assert caught.value.kind == "geometry"
+    assert caught.value.kind == "geometry_no_orientation"
 
 
 @pytest.mark.parametrize("form", ["sform", "qform"])
@@ -74,7 +74,7 @@ def test_a_zero_spacing_is_refused_not_repaired(form: str, tmp_path: Path) -> No
     (tmp_path / "ct.nii").write_bytes(raw)
     with pytest.raises(ScanError, match=r"has a zero") as caught:
         read_volume(tmp_path / "ct.nii")
-    assert caught.value.kind == "geometry"
+    assert caught.value.kind == "geometry_zero_spacing"
 
 
 def test_one_frame_is_a_volume_two_are_not(

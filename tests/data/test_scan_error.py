@@ -9,9 +9,9 @@ from mg3d.errors import DataError
 
 
 def test_kind_and_message_survive_another_process() -> None:
-    error = pickle.loads(pickle.dumps(ScanError("too flat", "geometry")))
+    error = pickle.loads(pickle.dumps(ScanError("too flat", "geometry_damaged")))
     assert isinstance(error, DataError)
-    assert (error.kind, str(error), error.exit_code) == ("geometry", "too flat", 1)
+    assert (error.kind, str(error), error.exit_code) == ("geometry_damaged", "too flat", 1)
 
 
 def test_words_of_the_system_come_with_a_remedy_and_without_the_path() -> None:

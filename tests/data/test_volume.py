@@ -137,20 +137,24 @@ def test_a_source_is_never_changed(body: Callable[..., Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("affine", "message"),
+    ("affine", "kind", "message"),
     [
-        (np.diag([0.7, 0.7, 0.0, 1]), r"spacing \(0.7, 0.7, 0\) mm has a zero"),
-        (np.diag([np.nan, 1, 1, 1]), "finite numbers"),
-        (np.diag([1, 1, 500.0, 1]), "outside 0.01 to 100 mm"),
-        (np.diag([1e-4, 1e-4, 1e-4, 1]), "outside 0.01 to 100 mm"),
-        (np.array([[1, 1, 0, 0], [1, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1.0]]), "inverted"),
-        (np.eye(3), "4 x 4"),
+        (np.diag([0.7, 0.7, 0.0, 1]), "zero_spacing", r"spacing \(0.7, 0.7, 0\) mm has a zero"),
+        (np.diag([np.nan, 1, 1, 1]), "damaged", "finite numbers"),
+        (np.diag([1, 1, 500.0, 1]), "spacing_range", "outside 0.01 to 100 mm"),
+        (np.diag([1e-4, 1e-4, 1e-4, 1]), "spacing_range", "outside 0.01 to 100 mm"),
+        (
+            np.array([[1, 1, 0, 0], [1, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1.0]]),
+            "not_invertible",
+            "inverted",
+        ),
+        (np.eye(3), "damaged", "4 x 4"),
     ],
 )
-def test_affines_that_place_nothing_are_refused(affine: Any, message: str) -> None:
+def test_affines_that_place_nothing_are_refused(affine: Any, kind: str, message: str) -> None:
     with pytest.raises(ScanError, match=message) as caught:
         Volume(np.zeros((2, 2, 2), np.int16), affine)
-    assert caught.value.kind == "geometry"
+    assert caught.value.kind == f"geometry_{kind}"
 
 
 @pytest.mark.parametrize("shape", [(4, 4), (4, 4, 0), (4, 4, 4, 2)])

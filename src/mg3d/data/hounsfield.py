@@ -41,14 +41,14 @@ def scale_hu(hu: npt.NDArray[np.generic]) -> npt.NDArray[np.float32]:
     return scaled
 
 
-def check_hu(values: npt.NDArray[np.generic]) -> tuple[str, ...]:
+def check_hu(values: npt.NDArray[np.generic]) -> tuple[tuple[str, str], ...]:
     """Stop if an array cannot hold CT numbers, warn if it is unusual.
 
     Args:
         values: The voxels of one volume as read from its file, header scaling applied.
 
     Returns:
-        Warnings, one sentence each; empty for an ordinary scan.
+        (kind, message) of each warning; empty for an ordinary scan.
 
     Raises:
         ScanError: Not finite, constant, a mask, an 8-bit picture, scaled to a unit interval,
@@ -59,14 +59,14 @@ def check_hu(values: npt.NDArray[np.generic]) -> tuple[str, ...]:
         raise ScanError(
             f"{count:,} of {values.size:,} voxels are NaN or infinite. Export the series again, or "
             "replace them by air (-1000 HU) if they are padding.",
-            "not_hu",
+            "hu_not_finite",
         )
     low, high = float(values.min()), float(values.max())
     if low == high:
         raise ScanError(
             f"every voxel is {low:g}: the image is constant. The file is empty or was "
             "clipped after a wrong rescale; export the series again.",
-            "not_hu",
+            "hu_constant",
         )
     sample = _sample(values)
     _stop_pictures(sample, low, high)
@@ -86,7 +86,7 @@ def _stop_pictures(sample: npt.NDArray[np.float32], low: float, high: float) -> 
         raise ScanError(
             f"values lie in [{low:g}, {high:g}]: scaled to a unit interval, the CT numbers are "
             "gone. Give the image in HU.",
-            "not_hu",
+            "hu_unit_interval",
         )
     if low < 0 or high > 255 or not whole:
         return
@@ -95,12 +95,12 @@ def _stop_pictures(sample: npt.NDArray[np.float32], low: float, high: float) -> 
         raise ScanError(
             f"{num_values} whole values in [{low:g}, {high:g}]: this is a segmentation mask. "
             "Give the CT image of the study instead.",
-            "not_hu",
+            "hu_mask",
         )
     raise ScanError(
         f"whole values in [{low:g}, {high:g}]: a windowed 8-bit picture, the CT numbers are "
         "gone. Give the image in HU.",
-        "not_hu",
+        "hu_8bit",
     )
 
 
@@ -111,32 +111,35 @@ def _stop_wrong_rescale(sample: npt.NDArray[np.float32], low: float, high: float
             f"{below:.0%} of the voxels lie below {_BELOW_ANY_TISSUE_HU:g} HU and next to none in "
             "the range of soft tissue: slope and intercept were applied twice. Give the image "
             "rescaled once.",
-            "not_hu",
+            "hu_rescaled_twice",
         )
     inside = sample[sample >= _BELOW_ANY_TISSUE_HU]  # scanners pad with -2000, -2048 or -3024
     if inside.size and float(inside.min()) >= 0:
         raise ScanError(
             f"no voxel is negative (values up to {high:g}), so there is neither air nor fat: these "
             "are stored values without slope and intercept. Give the image in HU.",
-            "not_hu",
+            "hu_never_rescaled",
         )
     if low < _INT16.min or high > _INT16.max:
         raise ScanError(
             f"values in [{low:g}, {high:g}] exceed 16 bits, which no CT number does. Check slope "
             "and intercept of the file.",
-            "not_hu",
+            "hu_beyond_16_bit",
         )
 
 
-def _unusual(sample: npt.NDArray[np.float32], low: float) -> tuple[str, ...]:
+def _unusual(sample: npt.NDArray[np.float32], low: float) -> tuple[tuple[str, str], ...]:
     warnings = []
     if float((sample < -700).mean()) < 1e-4:
-        warnings.append("no air (below -700 HU): a tight crop, or not calibrated in HU")
+        message = "no air (below -700 HU): a tight crop, or not calibrated in HU"
+        warnings.append(("hu_no_air", message))
     if (share := _soft_share(sample)) < 0.02:
-        warnings.append(f"only {share:.1%} of the voxels look like soft tissue (-200 to 250 HU)")
+        message = f"only {share:.1%} of the voxels look like soft tissue (-200 to 250 HU)"
+        warnings.append(("hu_little_soft_tissue", message))
     at_floor = float((sample == low).mean())
     if low > -900 and at_floor > 0.05:
-        warnings.append(f"{at_floor:.0%} of the voxels are {low:g} HU, none is lower: windowed?")
+        message = f"{at_floor:.0%} of the voxels are {low:g} HU, none is lower: windowed?"
+        warnings.append(("hu_windowed", message))
     return tuple(warnings)
 
 

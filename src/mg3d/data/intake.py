@@ -120,7 +120,7 @@ def _holds(source: Path, facts: dict[str, Any], made_ns: int) -> bool:
 
 def _make(job: ScanJob) -> ScanOutcome:
     scan = read_scan(job.source).volume
-    warnings = check_hu(scan.array)
+    warnings = [message for _, message in check_hu(scan.array)]
     volume = scan.to_grid(job.geometry)
     limits = np.iinfo(np.int16)
     hu = np.rint(volume.array).clip(limits.min, limits.max).astype(np.int16)
@@ -128,7 +128,7 @@ def _make(job: ScanJob) -> ScanOutcome:
         "recipe": _recipe(job),
         "affine": volume.affine.tolist(),
         "image": job.image,
-        "warnings": list(warnings),
+        "warnings": warnings,
         **_source_identity(job.source.path),
         **_source_geometry(scan),
     }

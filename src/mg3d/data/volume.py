@@ -38,7 +38,7 @@ class Volume:
             raise ScanError(
                 f"array of shape {self.array.shape}: a volume has three axes, none of them empty. "
                 "Give one 3D image a row.",
-                "geometry",
+                "geometry_not_3d",
             )
         object.__setattr__(self, "affine", np.array(self.affine, dtype=np.float64))
         _check_affine(self.affine)
@@ -99,7 +99,7 @@ def _check_affine(affine: npt.NDArray[np.float64]) -> None:
         raise ScanError(
             "the affine is not a 4 x 4 matrix of finite numbers; the header is damaged. Export the "
             "image again.",
-            "geometry",
+            "geometry_damaged",
         )
     with np.errstate(over="ignore"):  # random bytes in a header make any number
         spacing = np.linalg.norm(affine[:3, :3], axis=0)
@@ -107,20 +107,20 @@ def _check_affine(affine: npt.NDArray[np.float64]) -> None:
     if (spacing == 0).any():
         raise ScanError(
             f"spacing {shown} mm has a zero; the header is damaged. Export the image again.",
-            "geometry",
+            "geometry_zero_spacing",
         )
     low, high = _SPACING_MM
     if (spacing < low).any() or (spacing > high).any():
         raise ScanError(
             f"spacing {shown} mm is outside {low:g} to {high:g} mm; the header is damaged or in "
             "another unit. Export the image again.",
-            "geometry",
+            "geometry_spacing_range",
         )
     if abs(np.linalg.det(affine[:3, :3] / spacing)) < _FLATTEST:
         raise ScanError(
             "the affine cannot be inverted: two axes point the same way; the header is damaged. "
             "Export the image again.",
-            "geometry",
+            "geometry_not_invertible",
         )
 
 

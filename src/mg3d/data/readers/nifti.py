@@ -73,7 +73,7 @@ def _check_header(header: Any) -> None:
         raise ScanError(
             "the header has neither sform nor qform, so left and right are unknown. Export the "
             "image again, or set the qform if you know its orientation.",
-            "geometry",
+            "geometry_no_orientation",
         )
     stored = header["pixdim"][1:4]
     if int(header["sform_code"]) > 0:
@@ -84,7 +84,7 @@ def _check_header(header: Any) -> None:
         raise ScanError(
             f"spacing ({shown}) mm has a zero or is not finite; the header is damaged. Export the "
             "image again.",
-            "geometry",
+            "geometry_zero_spacing",
         )
 
 
