@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 Severity = Literal["error", "warning", "note"]
-"""error: unusable or misleading, never trained on; warning: usable, look at it; note: a fact."""
+"""error: unusable or misleading, and `prepare` leaves it out or stops, except for what only the
+collection as a whole shows; warning: usable, look at it; note: a fact."""
 Action = Literal["stop", "set_aside", "keep"]
 """What `prepare` does: nothing is written; all but this scan is; all is, and the fault recorded."""
 
@@ -171,6 +172,26 @@ _REPORTS = {
 _TABLES = {
     "table": _stop("Table inconsistent", "Correct the rows named."),
 }
+_COLLECTION = {  # what only a look at all scans and reports shows: `mg3d audit`, not `mg3d prepare`
+    "file_checksum": FaultKind("error", "keep", "Checksum differs", _AGAIN),
+    "file_unlisted": _warn("Files that no table names", "Add them to the table, or move them."),
+    "duplicate_volume": _warn(
+        "The same scan twice", "Keep one; check that each study got its own scan and report."
+    ),
+    "duplicate_volume_near": _warn(
+        "Nearly the same scan twice", "Look at both: resampled, flipped or converted copies."
+    ),
+    "split_leak_volume": FaultKind(
+        "error", "keep", "The same scan in two splits", "Correct patient ids or splits, or drop it."
+    ),
+    "split_leak_report": _note(
+        "The same report in two splits", "Nothing for templates; else correct ids or splits."
+    ),
+    "study_reconstructions": _note("Several volumes a study"),
+    "outlier_volume": _note("Unlike the other volumes", "Look at its thumbnail."),
+}
 
-FAULTS: dict[str, FaultKind] = _FILES | _HU | _GEOMETRY | _ANATOMY | _REPORTS | _TABLES
+FAULTS: dict[str, FaultKind] = (
+    _FILES | _HU | _GEOMETRY | _ANATOMY | _REPORTS | _TABLES | _COLLECTION
+)
 """Name -> kind. Names are stable: they stand in quarantine files, audits and indices."""
