@@ -54,7 +54,7 @@ def test_a_touched_but_equal_scan_is_kept_by_its_hash(
     job: ScanJob, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = take_in(job)
-    os.utime(job.source)
+    os.utime(job.source.path)
     monkeypatch.setattr(intake, "read_scan", None)
     assert take_in(job) == first
 
@@ -63,8 +63,8 @@ def test_changed_content_of_equal_size_is_noticed_even_with_an_old_date(
     job: ScanJob, body: Callable[..., Any], write_nifti: Callable[..., Path]
 ) -> None:
     first = take_in(job)
-    write_nifti(job.source, body(seed=9), np.diag([3.0, 3, 4, 1]))
-    os.utime(job.source, ns=(LONG_AGO_NS, LONG_AGO_NS))
+    write_nifti(job.source.path, body(seed=9), np.diag([3.0, 3, 4, 1]))
+    os.utime(job.source.path, ns=(LONG_AGO_NS, LONG_AGO_NS))
     assert take_in(job).volume_sha256 != first.volume_sha256
 
 
@@ -123,12 +123,12 @@ def test_a_source_that_the_system_refuses_is_set_aside_alone(
 ) -> None:
     if taken_before:
         take_in(job)
-        os.utime(job.source)  # so that the hash is asked for
+        os.utime(job.source.path)  # so that the hash is asked for
     owner = intake if place == "_hash_file" else Path
     real = getattr(owner, place)
 
     def refuse(path: Path, **options: Any) -> Any:
-        if path == job.source:
+        if path == job.source.path:
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         return real(path, **options)
 
@@ -160,7 +160,7 @@ def test_extreme_values_are_clipped_not_wrapped(
 ) -> None:
     array = body().astype(np.float32)
     array[8:12, 8:12, 6:10] = 32767
-    write_nifti(job.source, array, np.diag([3.0, 3, 4, 1]))
+    write_nifti(job.source.path, array, np.diag([3.0, 3, 4, 1]))
     take_in(job)
     hu, _ = decode_volume(volume_path(job.store, "v").read_bytes(), "v")
     assert hu.max() > 20000
