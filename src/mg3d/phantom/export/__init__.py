@@ -1,0 +1,1 @@
+"""Exporters: phantom studies written as other programs and archives write theirs."""
