@@ -11,7 +11,6 @@ from mg3d.data.layouts.layout import LayoutOptions
 from mg3d.data.layouts.manifest import LAYOUT, relative_image
 from mg3d.data.reports import Report
 from mg3d.errors import DataError
-from mg3d.progress import console
 
 
 def _read(tmp_path: Path, text: str, name: str = "m.csv", labels: str = "") -> Catalogue:
@@ -34,7 +33,9 @@ def test_a_full_row(tmp_path: Path) -> None:
         's1,p1,a/b.nii.gz,v1,"Nodule, small.\nClear.",Nodule.,valid,1,\n',
     )
     (row,) = manifest.rows
-    assert (row.place, row.volume_id, row.study_id, row.patient_id) == ("line 2", "v1", "s1", "p1")
+    assert (row.place, row.volume_id, row.study_id, row.patient_id) == (
+        "m.csv, line 2", "v1", "s1", "p1",
+    )  # fmt: skip
     assert (row.image, row.split) == ("a/b.nii.gz", "val")
     assert row.report == Report("Nodule, small.\nClear.", "Nodule.")
     assert manifest.label_names == ("nodule", "effusion")
@@ -58,7 +59,7 @@ def test_json_lines(tmp_path: Path) -> None:
         {"study_id": 18, "patient_id": "p", "image": "b.nii", "report": "FINDINGS: Clear."},
     ]
     manifest = _read(tmp_path, "\n\n".join(map(json.dumps, rows)), "m.jsonl")
-    assert [row.place for row in manifest.rows] == ["line 1", "line 3"]
+    assert [row.place for row in manifest.rows] == ["m.jsonl, line 1", "m.jsonl, line 3"]
     assert [row.study_id for row in manifest.rows] == ["17", "18"]
     assert manifest.rows[1].report == Report("Clear.")
     assert manifest.rows[0].labels == (1.0,)
@@ -92,21 +93,21 @@ HEAD = "study_id,patient_id,image,split\n"
 MISTAKES = {
     "duplicate volume": (
         "study_id,patient_id,image,volume_id\ns1,p,a.nii,v\ns2,p,b.nii,v\n",
-        r"line 3: volume id 'v' stands in line 2 too",
+        r"line 3: volume id 'v' stands in m.csv, line 2 too",
     ),
     "duplicate but for case": (
-        "study_id,patient_id,image,volume_id\ns1,p,a.nii,V\ns2,p,b.nii,v\n", "line 2 too",
+        "study_id,patient_id,image,volume_id\ns1,p,a.nii,V\ns2,p,b.nii,v\n", "m.csv, line 2 too",
     ),
     "patient in two splits": (
         HEAD + "s1,p,a.nii,train\ns2,p,b.nii,test\n",
-        r"line 3: patient 'p' is in test, and in train in line 2",
+        r"line 3: patient 'p' is in test, and in train in m.csv, line 2",
     ),
     "study of two patients": (
         HEAD + "s1,p,a.nii,train\ns1,q,b.nii,train\n", "line 3: study 's1' belongs to another",
     ),
     "two reports of a study": (
         "study_id,patient_id,image,report\ns1,p,a.nii,Clear.\ns1,p,b.nii,Nodule.\n",
-        "line 3: study 's1' has another report in line 2",
+        "line 3: study 's1' has another report in m.csv, line 2",
     ),
     "unknown split": (
         HEAD + "s1,p,a.nii,holdout\n",
@@ -114,7 +115,7 @@ MISTAKES = {
     ),
     "split in some rows": (HEAD + "s1,p,a.nii,train\ns2,q,b.nii,\n", "line 3: split is empty"),
     "empty cells": (
-        HEAD + "s1,,,train\n", r"line 2: patient_id is empty\n  line 2: image is empty",
+        HEAD + "s1,,,train\n", r"line 2: patient_id is empty\n  m.csv, line 2: image is empty",
     ),
     "id that is no file name": (
         HEAD + "a/b,p,a.nii,train\n", r"line 2: study_id \(3 characters\) names files",
@@ -122,11 +123,11 @@ MISTAKES = {
     "id that climbs": (HEAD + "..,p,a.nii,train\n", "names files"),
     "study id that is no file name": (
         "study_id,patient_id,image,volume_id\ns 1,p,a.nii,v\n",
-        r"1 problem.*\n  line 2: study_id \(3 characters\) names files",
+        r"1 problem.*\n  m.csv, line 2: study_id \(3 characters\) names files",
     ),
     "volume id that is no file name": (
         "study_id,patient_id,image,volume_id\ns1,p,a.nii,v/1\n",
-        r"1 problem.*\n  line 2: volume_id \(3 characters\) names files",
+        r"1 problem.*\n  m.csv, line 2: volume_id \(3 characters\) names files",
     ),
     "wrong label": (
         "study_id,patient_id,image,label:x\ns,p,a.nii,yes\n",
@@ -168,8 +169,11 @@ def test_all_complaints_come_at_once_up_to_twenty(tmp_path: Path) -> None:
     [
         ("study,x\ns,1\n", "study_id and one column a finding"),
         ("study_id,x\ns,2\n", "labels.csv, line 2, label 'x': a label is"),
-        ("study_id,x\nS,1\n0s,0\n", "labels.csv: none of its 2 study ids is one of the 1 of"),
-        ("study_id,x\ns,1\ns,0\n", "labels.csv, line 3: study 's' has labels already"),
+        ("study_id,x\nS,1\n0s,0\n", "labels.csv: none of its 2 study ids is one of the 1 known"),
+        (
+            "study_id,x\ns,1\ns,0\n",
+            "labels.csv, line 3: 's' has labels already in labels.csv, line 2",
+        ),
     ],
 )
 def test_mistakes_in_the_label_table_are_named(labels: str, message: str, tmp_path: Path) -> None:
@@ -180,19 +184,24 @@ def test_mistakes_in_the_label_table_are_named(labels: str, message: str, tmp_pa
 @pytest.mark.parametrize(
     ("labels", "said"),
     [
-        ("s1,1\nother,0\nanother,0\n", "labels for 1 of 2 studies, 2 rows of the table unused\n"),
-        ("s1,1\n", "labels for 1 of 2 studies, 0 rows of the table unused\n"),
-        ("s1,1\ns2,0\n", ""),
+        (
+            "s1,1\nother,0\nanother,0\n",
+            [
+                ("label_orphan", "2 of 3 rows belong to no study here: labels.csv, line 3, "
+                 "labels.csv, line 4"),
+                ("label_missing", "1 of 2 study ids have no labels"),
+            ],
+        ),
+        ("s1,1\n", [("label_missing", "1 of 2 study ids have no labels")]),
+        ("s1,1\ns2,0\n", []),
     ],
-)
+)  # fmt: skip
 def test_a_label_table_that_fits_in_part_is_announced(
-    labels: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    labels: str, said: list[tuple[str, str]], tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(console, "quiet", False)
     text = "study_id,patient_id,image\ns1,p,a.nii\ns1,p,b.nii\ns2,p,c.nii\n"
-    with console.capture() as captured:
-        _read(tmp_path, text, labels="study_id,x\n" + labels)
-    assert captured.get() == said
+    manifest = _read(tmp_path, text, labels="study_id,x\n" + labels)
+    assert [(fault.kind, fault.message) for fault in manifest.faults] == said
 
 
 def test_two_sources_of_labels_are_refused(tmp_path: Path) -> None:
@@ -202,10 +211,10 @@ def test_two_sources_of_labels_are_refused(tmp_path: Path) -> None:
 
 
 def test_files_that_are_no_manifest(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="no such manifest"):
+    with pytest.raises(DataError, match="there is no such file"):
         read_manifest(tmp_path / "gone.csv")
-    with pytest.raises(DataError, match=r"a \.csv, \.tsv or \.jsonl"):
-        _read(tmp_path, "x", "m.xlsx")
+    with pytest.raises(DataError, match=r"a table is one of \.csv"):
+        _read(tmp_path, "x", "m.ods")
     (tmp_path / "latin.csv").write_bytes("study_id\nJos\u00e9\n".encode("latin-1"))
     with pytest.raises(DataError, match="save it as UTF-8"):
         read_manifest(tmp_path / "latin.csv")

@@ -169,8 +169,46 @@ _REPORTS = {
         "One text for many patients", "Nothing; scores of retrieval count equal reports as hits."
     ),
 }
+_ROWS = "Correct the rows named."
 _TABLES = {
-    "table": _stop("Table inconsistent", "Correct the rows named."),
+    "table_missing": _stop("Table missing", "Correct the path or copy the file."),
+    "table_unreadable": _stop("Table not readable", "Save it as UTF-8 text, or export it again."),
+    "table_ragged": _stop("Row damaged", "Quote texts that hold the delimiter or line breaks."),
+    "table_columns": _stop("Column missing", "Name the columns as the layout expects them."),
+    "table_empty": _stop("Table without rows", "Export it again."),
+    "table_cell_empty": _stop("Required cell empty", "Fill it in, or drop the row."),
+    "table_row_twice": _stop("Two rows for one volume", "Keep one of them."),
+    "table_row_orphan": _note("Row about a volume that is not here"),
+    "table_fact_missing": _warn(
+        "Volume without metadata", "Complete the table; the file alone may lack spacing and HU."
+    ),
+    "table_fact_malformed": _warn("Metadata not understood", "Correct the cells named."),
+    "table_split_absent": _warn(
+        "A split has tables but no scans", "Copy the scans, unless you do without this split."
+    ),
+    "scan_none": _stop("No scans", "Check the path and the layout."),
+    "scan_left_out": _note("Scan left out by rule"),
+    "id_unsafe": _stop("Name that cannot name a file", "Rename it."),
+    "id_twice": _stop("Two volumes of one name", "Rename one of them."),
+    "id_study_of_two_patients": _stop("Study of two patients", _ROWS),
+    "split_unknown": _stop("Split not understood", "Use train, val or test."),
+    "split_incomplete": _stop("Split in some rows only", "Fill it in everywhere or nowhere."),
+    "split_patient_in_two": _stop("Patient in two splits", "Move all scans of a patient to one."),
+    "split_by_fold": _note("Split by folds"),
+    "label_value": _stop("Label neither 1, 0 nor empty", _ROWS),
+    "label_twice": _stop("Labels given twice", "Keep one row."),
+    "label_two_sources": _stop("Labels from two sources", "Drop one."),
+    "label_no_match": _stop(
+        "Labels of no known study", "Spell ids alike; spreadsheets drop leading zeros."
+    ),
+    "label_orphan": _warn("Labels without a scan", "Check whether scans are missing."),
+    "label_missing": _warn("Scans without labels", "Complete the table; they do not count."),
+    "report_no_match": _stop(
+        "Reports of no known study", "Spell ids alike; spreadsheets drop leading zeros."
+    ),
+    "report_orphan": _warn("Reports without a scan", "Check whether scans are missing."),
+    "report_contradiction": _stop("Two reports of one study", "Keep one of them."),
+    "report_two_forms": _stop("Sections and a whole report", "Give one of them."),
 }
 _COLLECTION = {  # what only a look at all scans and reports shows: `mg3d audit`, not `mg3d prepare`
     "file_checksum": FaultKind("error", "keep", "Checksum differs", _AGAIN),

@@ -8,9 +8,13 @@ from pathlib import Path
 from mg3d.data.faults import Fault
 from mg3d.data.reports import Report
 from mg3d.data.scan import ScanSource
-from mg3d.data.splits import Split
+from mg3d.data.splits import SPLITS, Split
 from mg3d.errors import DataError
 
+SPLIT_NAMES: dict[str, Split] = {
+    **{name: name for name in SPLITS}, "valid": "val", "validation": "val", "training": "train",
+}  # fmt: skip
+"""How tables spell a split, in lower case."""
 _MOST_COMPLAINTS = 20
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+=-]{0,199}")
 
@@ -74,7 +78,7 @@ def share_reports(rows: Sequence[CatalogueRow]) -> tuple[list[CatalogueRow], lis
         known = first.setdefault(row.study_id, row)
         if known.report.report_id != row.report.report_id:
             message = f"study {shown(row.study_id)} has another report in {known.place}"
-            faults.append(_fault("table", row, message))
+            faults.append(_fault("report_contradiction", row, message))
     return [
         replace(row, report=first[row.study_id].report) if row.study_id in first else row
         for row in rows
@@ -96,26 +100,27 @@ def check_identities(rows: Sequence[CatalogueRow]) -> list[Fault]:
                     f"{name} ({len(value)} characters) names files: up to 200 letters, digits and "
                     "._+=-, starting with a letter or digit. Rename it."
                 )
-                faults.append(_fault("table", row, message))
+                faults.append(_fault("id_unsafe", row, message))
                 break
         key = row.volume_id.casefold()  # some file systems do not tell A from a
         if key in volumes:
             message = f"volume id {shown(row.volume_id)} stands in {volumes[key].place} too"
-            faults.append(_fault("table", row, message))
+            faults.append(_fault("id_twice", row, message))
         volumes.setdefault(key, row)
         owner = patients.setdefault(row.study_id, row)
         if owner.patient_id != row.patient_id:
             message = f"study {shown(row.study_id)} belongs to another patient in {owner.place}"
-            faults.append(_fault("table", row, message))
+            faults.append(_fault("id_study_of_two_patients", row, message))
         side = splits.setdefault(row.patient_id, row)
         if side.split != row.split and row.split and side.split:
             message = (
                 f"patient {shown(row.patient_id)} is in {row.split}, and in {side.split} in "
                 f"{side.place}; a patient belongs to one split"
             )
-            faults.append(_fault("table", row, message))
+            faults.append(_fault("split_patient_in_two", row, message))
         if some_split and not row.split:
-            faults.append(_fault("table", row, "split is empty; fill it in every row or in none"))
+            message = "split is empty; fill it in every row or in none"
+            faults.append(_fault("split_incomplete", row, message))
     return faults
 
 
