@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from joblib.externals.loky import get_reusable_executor
 
+from mg3d.data.backends import Workers
 from mg3d.data.grid import GridConfig
-from mg3d.data.intake import ScanJob, ScanOutcome, take_in
+from mg3d.data.intake import ScanJob, ScanOutcome, set_aside, take_in
 from mg3d.data.pool import IN_FLIGHT_FOLDER, run_jobs, take_markers
 from mg3d.data.scan import ScanSource
 from mg3d.errors import StorageError
@@ -38,7 +39,7 @@ def test_one_process_works_in_place(tmp_path: Path) -> None:
         seen.append((tmp_path / IN_FLIGHT_FOLDER / job.volume_id).exists())
         return ScanOutcome(volume_id=job.volume_id, image=job.image)
 
-    outcomes = list(run_jobs(_jobs(tmp_path, 3), work, 1, tmp_path))
+    outcomes = list(run_jobs(_jobs(tmp_path, 3), work, set_aside, Workers(num=1), tmp_path))
     assert [outcome.volume_id for outcome in outcomes] == ["v0", "v1", "v2"]
     assert seen == [True] * 3
     assert take_markers(tmp_path) == []
@@ -51,7 +52,7 @@ def test_a_job_that_kills_its_worker_is_named_and_the_others_survive(tmp_path: P
             os.kill(os.getpid(), signal.SIGKILL)
         return ScanOutcome(volume_id=job.volume_id, image=job.image)
 
-    outcomes = list(run_jobs(_jobs(tmp_path, 5), work, 2, tmp_path))
+    outcomes = list(run_jobs(_jobs(tmp_path, 5), work, set_aside, Workers(num=2), tmp_path))
     assert sorted(outcome.volume_id for outcome in outcomes) == [f"v{n}" for n in range(5)]
     killed = sorted(outcome.volume_id for outcome in outcomes if outcome.problem)
     assert killed == ["v2"]
@@ -64,9 +65,9 @@ def test_a_full_disk_stops_everything(tmp_path: Path) -> None:
         raise StorageError("no space left")
 
     with pytest.raises(StorageError, match="no space left"):
-        list(run_jobs(_jobs(tmp_path, 4), work, 2, tmp_path))
+        list(run_jobs(_jobs(tmp_path, 4), work, set_aside, Workers(num=2), tmp_path))
     with pytest.raises(StorageError, match="no space left"):
-        list(run_jobs(_jobs(tmp_path, 4), work, 1, tmp_path))
+        list(run_jobs(_jobs(tmp_path, 4), work, set_aside, Workers(num=1), tmp_path))
     assert "v0" in take_markers(tmp_path)
     assert take_markers(tmp_path) == []
 
@@ -74,4 +75,4 @@ def test_a_full_disk_stops_everything(tmp_path: Path) -> None:
 def test_a_store_that_cannot_be_marked_is_a_storage_error(tmp_path: Path) -> None:
     (tmp_path / IN_FLIGHT_FOLDER).write_text("in the way")
     with pytest.raises(StorageError, match="cannot be written"):
-        list(run_jobs(_jobs(tmp_path, 1), take_in, 1, tmp_path))
+        list(run_jobs(_jobs(tmp_path, 1), take_in, set_aside, Workers(num=1), tmp_path))

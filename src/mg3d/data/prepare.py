@@ -12,13 +12,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from joblib import cpu_count
 from rich.markup import escape
 from rich.table import Table
 
+from mg3d.data.backends import Workers
 from mg3d.data.clauses import ClauseRule
 from mg3d.data.grid import GridConfig
-from mg3d.data.intake import ScanJob, ScanOutcome, take_in
+from mg3d.data.intake import ScanJob, ScanOutcome, set_aside, take_in
 from mg3d.data.layouts.catalogue import Catalogue, CatalogueRow
 from mg3d.data.layouts.layout import AUTO, LayoutOptions, read_catalogue
 from mg3d.data.pool import IN_FLIGHT_FOLDER, run_jobs, take_markers
@@ -113,11 +113,11 @@ def prepare(settings: PrepareConfig) -> VolumeStore:
     _claim(settings.out, store_settings, overwrite=settings.overwrite)
     outcomes += _watch(jobs, settings)
     _publish(settings.out, catalogue, store_settings, outcomes)
-    set_aside = sorted((o for o in outcomes if o.problem), key=lambda o: o.volume_id)
-    _summarise(outcomes, set_aside, settings.out)
-    if set_aside and not settings.allow_quarantine:
+    aside = sorted((o for o in outcomes if o.problem), key=lambda o: o.volume_id)
+    _summarise(outcomes, aside, settings.out)
+    if aside and not settings.allow_quarantine:
         raise DataError(
-            f"{settings.out}: {len(set_aside)} of {len(outcomes)} volumes were set aside, see "
+            f"{settings.out}: {len(aside)} of {len(outcomes)} volumes were set aside, see "
             f"{QUARANTINE_FILE} there; the others are in the store. Correct or remove them and run "
             "the same command again, or accept it with --allow_quarantine true."
         )
@@ -212,13 +212,13 @@ def _plan(catalogue: Catalogue, settings: PrepareConfig) -> tuple[list[ScanJob],
 
 def _watch(jobs: Sequence[ScanJob], settings: PrepareConfig) -> list[ScanOutcome]:
     """Run the jobs behind a progress bar with rate and estimate."""
-    num_workers = settings.num_workers or cpu_count()
+    workers = Workers(num=settings.num_workers)
     outcomes: list[ScanOutcome] = []
     num_bad = 0
     began = time.monotonic()
     with bar() as progress:
         task = progress.add_task("prepare", total=len(jobs), status="")
-        for outcome in run_jobs(jobs, take_in, num_workers, settings.out):
+        for outcome in run_jobs(jobs, take_in, set_aside, workers, settings.out):
             outcomes.append(outcome)
             num_bad += bool(outcome.problem)
             rate = len(outcomes) / max(time.monotonic() - began, 1e-3)
