@@ -20,6 +20,7 @@ from joblib.externals.loky.process_executor import TerminatedWorkerError
 from mg3d.errors import ConfigError, MissingExtraError
 
 Backend = Literal["loky", "dask", "ray"]
+_CONNECT_TIMEOUT_S = 15
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +33,8 @@ class Workers:
 
     backend: Backend = "loky"
     num: int = 0
-    """Processes; 0 = one a CPU core, 1 = this process. A cluster with an address has its own."""
+    """Processes; 0 = one a CPU core. Under loky, 1 is this process itself. A dask cluster with an
+    address has workers of its own, all of which are used."""
     address: str = ""
     """Scheduler of a running dask cluster, or head node of a ray cluster; "" starts workers on
     this machine."""
@@ -57,6 +59,7 @@ class Running:
     """Workers that are up: joblib uses them as long as `running` lasts."""
 
     num: int
+    """Jobs at a time, as joblib counts them: -1 = as many as there are workers."""
     deaths: tuple[type[BaseException], ...]
     """What joblib raises when a worker process dies."""
 
@@ -95,7 +98,9 @@ def _dask(workers: Workers) -> Iterator[Running]:
     ):
         if workers.address:
             try:
-                client = stack.enter_context(Client(workers.address, set_as_default=False))
+                client = stack.enter_context(
+                    Client(workers.address, timeout=_CONNECT_TIMEOUT_S, set_as_default=False)
+                )
             except (OSError, ValueError) as error:
                 raise _no_cluster(workers) from error
         else:
@@ -106,9 +111,8 @@ def _dask(workers: Workers) -> Iterator[Running]:
                 )
             )  # fmt: skip
             client = stack.enter_context(Client(cluster, set_as_default=False))
-        num = max(1, len(client.scheduler_info()["workers"]))
         stack.enter_context(parallel_config(backend="mg3d_dask", client=client))
-        yield Running(num, (KilledWorker,))
+        yield Running(-1, (KilledWorker,))
 
 
 @contextlib.contextmanager
@@ -123,13 +127,13 @@ def _ray(workers: Workers) -> Iterator[Running]:
         if workers.address:
             ray.init(address=workers.address, **quiet)
         else:
-            ray.init(num_cpus=workers.num_processes, include_dashboard=False, **quiet)
+            ray.init(num_cpus=max(2, workers.num_processes), include_dashboard=False, **quiet)
     except (ConnectionError, RayError) as error:
         raise _no_cluster(workers) from error
     try:
         num = workers.num or int(ray.cluster_resources()["CPU"])
-        with parallel_config(backend="mg3d_ray"):
-            yield Running(num, (RayActorError,))
+        with parallel_config(backend="mg3d_ray"):  # for 1 joblib would work in this process
+            yield Running(max(2, num), (RayActorError,))
     finally:
         ray.shutdown()
 
@@ -166,6 +170,10 @@ def _complete_dask() -> Any:
 
     class CompleteDaskBackend(DaskDistributedBackend):  # type: ignore[misc]
         """Calls back for every task."""
+
+        def effective_n_jobs(self, n_jobs: int) -> int:
+            # For 1 joblib would work in this process, and a worker may just be restarting.
+            return max(2, int(super().effective_n_jobs(n_jobs)))
 
         def submit(self, func: Any, callback: Callable[[Any], None] | None = None) -> Any:
             future: Future[Any] = super().submit(func, callback)
