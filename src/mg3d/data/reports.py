@@ -1,21 +1,25 @@
 """Report: the sections of a radiology report that the model reads.
 
-Sections hold text or nothing: placeholders such as "Not given." are nothing.
+Sections hold plain text or nothing: placeholders such as "Not given." are nothing, markup and
+damage of encodings are taken out. Making a report of a report's sections changes nothing.
 """
 
-import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Self
 
 from mg3d.data.clauses import ClauseRule, split_clauses
+from mg3d.data.markup import strip_markup
+from mg3d.data.mojibake import count_lost, repair
+from mg3d.data.sections import Sections, split_sections
 from mg3d.files import sha256
 
 _PLACEHOLDERS = frozenset(
-    {"not given", "not provided", "not available", "none given", "n/a", "na", "nan", "null", "-"}
-)
-_HEADING = re.compile(
-    r"^[ \t]*(findings?|impressions?|conclusions?)[ \t]*(?::|$)", re.IGNORECASE | re.MULTILINE
-)
+    ["not given", "not provided", "not available", "not applicable", "not reported",
+     "not specified", "not stated", "not entered", "none given", "none provided",
+     "none available", "no report", "no report available", "report not available",
+     "no findings given", "no impression given", "report pending", "pending", "unavailable",
+     "n/a", "na", "n.a", "nan", "null", "<na>", "empty", "no text", "see report"]
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -24,26 +28,29 @@ class Report:
 
     findings: str = ""
     impression: str = ""
+    faults: tuple[tuple[str, str], ...] = field(default=(), compare=False, repr=False)
+    """(kind, message) of what was noticed while reading it; kinds are keys of
+    `mg3d.data.faults.FAULTS`. What only a look at the sections tells is left to
+    `mg3d.data.report_faults`."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "findings", _clean(self.findings))
-        object.__setattr__(self, "impression", _clean(self.impression))
+        faults: list[tuple[str, str]] = []
+        for name in ("findings", "impression"):
+            object.__setattr__(self, name, _clean(getattr(self, name), faults))
+        if faults:
+            object.__setattr__(self, "faults", (*self.faults, *dict.fromkeys(faults)))
 
     @classmethod
     def from_text(cls, text: str) -> Self:
-        """Split one text at the headings "Findings" and "Impression" (or "Conclusion").
+        """Cut one text at its headings, see `mg3d.data.sections`.
 
-        Text before the first of these headings is dropped (history, technique); without any
-        heading all of it is findings.
+        History, technique, comparison and signatures are left out. Without any heading all of it
+        is findings.
         """
-        parts = _HEADING.split(text)
-        if len(parts) == 1:
-            return cls(text)
-        sections: dict[str, list[str]] = {"findings": [], "impression": []}
-        for heading, body in zip(parts[1::2], parts[2::2], strict=True):
-            kind = "findings" if heading.lower().startswith("finding") else "impression"
-            sections[kind].append(body)
-        return cls("\n\n".join(sections["findings"]), "\n\n".join(sections["impression"]))
+        faults: list[tuple[str, str]] = []
+        sections = split_sections(_clean(text, faults))
+        faults += _left_out(sections)
+        return cls(sections.findings, sections.impression, tuple(dict.fromkeys(faults)))
 
     @property
     def is_empty(self) -> bool:
@@ -66,6 +73,37 @@ class Report:
         return split_clauses(self.findings, rule) + split_clauses(self.impression, rule)
 
 
-def _clean(text: str) -> str:
-    stripped = text.replace("\r\n", "\n").replace("\r", "\n").strip()
-    return "" if stripped.lower().rstrip(". ") in _PLACEHOLDERS | {""} else stripped
+def _clean(text: str, faults: list[tuple[str, str]]) -> str:
+    """Plain text with "\\n" as the only line break, "" for a placeholder."""
+    plain, num_repaired = _plain(text, faults)
+    if num_repaired or count_lost(plain):
+        message = f"{num_repaired} characters repaired, {count_lost(plain)} lost for good"
+        faults.append(("report_encoding", message))
+    bare = plain.lower().strip("[](){}\"'*_. \t\n-:;,!?")
+    is_nothing = bare in _PLACEHOLDERS or not any(char.isalnum() for char in bare)
+    return "" if is_nothing else plain.strip()
+
+
+def _plain(text: str, faults: list[tuple[str, str]]) -> tuple[str, int]:
+    """Repair and strip until neither finds anything: each may uncover work for the other."""
+    num_repaired = 0
+    while True:
+        repaired, num = repair(text.replace("\r\n", "\n").replace("\r", "\n"))
+        num_repaired += num
+        plain = strip_markup(repaired)
+        if plain != repaired:
+            faults.append(("report_markup", "HTML, RTF or escaped line breaks were taken out"))
+        if plain == text:
+            return plain, num_repaired
+        text = plain
+
+
+def _left_out(sections: Sections) -> list[tuple[str, str]]:
+    faults = []
+    if sections.num_words_left_out:
+        counts = ", ".join(f"{kind} {num}" for kind, num in sections.num_words_left_out.items())
+        faults.append(("report_section_left_out", f"words that are not read: {counts}"))
+    if sections.num_unknown:
+        message = f"{sections.num_unknown} unknown headings in capitals; text below is not read"
+        faults.append(("report_section_unknown", message))
+    return faults
