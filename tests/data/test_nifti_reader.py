@@ -26,7 +26,7 @@ def test_values_and_affine_come_through(
     volume = read_volume(write_nifti(tmp_path / f"ct{ending}", array, AFFINE))
     np.testing.assert_array_equal(volume.array, array)
     np.testing.assert_allclose(volume.affine, AFFINE, rtol=1e-6)
-    assert volume.array.dtype == (np.int16 if dtype in (np.int16, np.uint8) else np.float32)
+    assert volume.array.dtype == (np.float32 if np.dtype(dtype).kind == "f" else np.int16)
 
 
 def test_slope_and_intercept_are_applied_once(tmp_path: Path) -> None:
@@ -83,7 +83,7 @@ def test_one_frame_is_a_volume_two_are_not(
     single = write_nifti(tmp_path / "a.nii.gz", np.ones((3, 4, 5, 1), np.int16), AFFINE)
     assert read_volume(single).shape == (3, 4, 5)
     double = write_nifti(tmp_path / "b.nii.gz", np.ones((3, 4, 5, 2), np.int16), AFFINE)
-    with pytest.raises(ScanError, match=r"shape \(3, 4, 5, 2\).*three axes"):
+    with pytest.raises(ScanError, match=r"size \(3, 4, 5, 2\).*three axes"):
         read_volume(double)
     flat = write_nifti(tmp_path / "c.nii.gz", np.ones((3, 4), np.int16), AFFINE)
     with pytest.raises(ScanError, match="three axes"):
@@ -97,11 +97,9 @@ def test_colours_are_no_ct(tmp_path: Path, write_nifti: Callable[..., Path]) -> 
 
 
 def test_unknown_formats_say_what_is_supported(tmp_path: Path) -> None:
-    (tmp_path / "ct.dcm").write_bytes(b"")
-    with pytest.raises(ScanError, match=r"unknown format '.dcm'; supported: .nii.gz, .nii"):
-        read_volume(tmp_path / "ct.dcm")
-    with pytest.raises(ScanError, match="a folder; supported"):
-        read_volume(tmp_path)
+    (tmp_path / "ct.gif").write_bytes(b"")
+    with pytest.raises(ScanError, match=r"unknown format '.gif'; supported: .nii.gz, .nii"):
+        read_volume(tmp_path / "ct.gif")
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

@@ -74,6 +74,15 @@ def check_hu(values: npt.NDArray[np.generic]) -> tuple[tuple[str, str], ...]:
     return _unusual(sample, low)
 
 
+def looks_like_hu(values: npt.NDArray[np.generic]) -> bool:
+    """Whether `check_hu` lets an array pass."""
+    try:
+        check_hu(values)
+    except ScanError:
+        return False
+    return True
+
+
 def _sample(values: npt.NDArray[np.generic]) -> npt.NDArray[np.float32]:
     """At most about 200,000 voxels spread evenly: enough for shares, quick for a billion voxels."""
     step = math.ceil((values.size / _NUM_SAMPLES) ** (1 / 3))

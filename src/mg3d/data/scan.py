@@ -17,9 +17,15 @@ Matrix = tuple[tuple[float, float, float, float], ...]
 READERS = {
     ".nii.gz": "nifti",
     ".nii": "nifti",
+    ".nrrd": "nrrd",
+    ".nhdr": "nrrd",
+    ".mha": "metaimage",
+    ".mhd": "metaimage",
+    ".npz": "npz",
 }
 """Ending of a file -> module of `mg3d.data.readers`; its function `read` takes a ScanSource."""
-FOLDER_READER = ""
+PICTURES = (".jpg", ".jpeg", ".png")
+"""Endings of slices in a folder; a folder without any of them holds a DICOM series."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,19 +106,24 @@ def source_files(source: ScanSource) -> tuple[Path, ...]:
 
 def _reader(path: Path) -> Any:
     """The module that reads such a path; imported only now, since some load heavy libraries."""
-    is_folder = ask(path.is_dir)
-    if is_folder and FOLDER_READER:
-        return importlib.import_module(f"mg3d.data.readers.{FOLDER_READER}")
+    if ask(path.is_dir):
+        name = "pictures" if ask(lambda: _holds_pictures(path)) else "dicom"
+        return importlib.import_module(f"mg3d.data.readers.{name}")
     for ending, name in READERS.items():
-        if path.name.lower().endswith(ending) and not is_folder:
+        if path.name.lower().endswith(ending):
             if not ask(path.is_file):
                 raise ScanError("no such file; check the path in the manifest", "missing_file")
             return importlib.import_module(f"mg3d.data.readers.{name}")
-    kind = "a folder" if is_folder else f"unknown format {path.suffix!r}"
     raise ScanError(
-        f"{kind}; supported: {', '.join(READERS)}. Convert "
-        "the image, for example DICOM to NIfTI with dcm2niix."
+        f"unknown format {path.suffix!r}; supported: {', '.join(READERS)}, a folder of DICOM "
+        f"files, a folder of slices ({', '.join(PICTURES)}). Convert the image, for example to "
+        "NIfTI.",
+        "file_format",
     )
+
+
+def _holds_pictures(folder: Path) -> bool:
+    return any(entry.suffix.lower() in PICTURES for entry in folder.iterdir())
 
 
 def ask(question: Callable[[], bool]) -> bool:

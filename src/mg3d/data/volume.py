@@ -5,6 +5,7 @@ up), as NIfTI does; geometry always comes from it, never from the order of a fil
 exists only with a usable geometry.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -54,6 +55,22 @@ class Volume:
         """Distance between voxel centres along the three axes."""
         x, y, z = (float(mm) for mm in np.linalg.norm(self.affine[:3, :3], axis=0))
         return x, y, z
+
+    @property
+    def axes(self) -> str:
+        """Patient directions nearest to those in which the indices grow, e.g. "LPS"."""
+        order, signs = _nearest_axes(self.affine)
+        letters = {old: ["LR", "PA", "IS"][new] for new, old in enumerate(order)}
+        growing = {old: sign > 0 for old, sign in zip(order, signs, strict=True)}
+        return "".join(letters[axis][growing[axis]] for axis in range(3))
+
+    @property
+    def tilt_degrees(self) -> float:
+        """Largest angle between an axis and the patient axis nearest to it."""
+        order, _ = _nearest_axes(self.affine)
+        cosines = self.affine[:3, :3] / np.linalg.norm(self.affine[:3, :3], axis=0)
+        nearest = min(abs(cosines[world, axis]) for world, axis in enumerate(order))
+        return math.degrees(math.acos(min(1.0, nearest)))
 
     def reorient_ras(self) -> Self:
         """The same voxels with axes permuted and flipped so that they run nearest to R, A, S.

@@ -1,7 +1,9 @@
-"""NIfTI, the format that most tools of the field exchange."""
+"""NIfTI, the format that most tools of the field exchange.
 
-import math
-import zlib
+Orientation comes from the sform where its code is above 0, else from the qform, as nibabel does
+it. Header scaling is applied once, here.
+"""
+
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +15,15 @@ from nibabel.spatialimages import HeaderDataError
 
 from mg3d.data.scan import Scan, ScanSource
 from mg3d.data.scan_error import ScanError
+from mg3d.data.stated import Faults, place, rescale
+from mg3d.data.streams import DAMAGE, damage_error, gunzip
 from mg3d.data.volume import Volume
+from mg3d.data.voxels import VoxelRun
 
-_DAMAGE = (
-    ImageFileError, HeaderDataError, OSError, EOFError, ValueError, OverflowError, zlib.error,
-)  # fmt: skip
-"""What damaged bytes raise on their way through nibabel, gzip and NumPy."""
-_DEFLATE_MOST = 1032
-"""Bytes that one byte of gzip can stand for at most (zlib, technical details)."""
+_MM_PER_UNIT = {1: 1000.0, 3: 0.001}
+"""Lowest three bits of xyzt_units: 1 metre, 2 millimetre, 3 micrometre; 0 says nothing."""
+_FORMS_AGREE_MM = 1.0
+"""Furthest that sform and qform may place a corner apart; both are rounded to float32."""
 
 
 def files(source: ScanSource) -> tuple[Path, ...]:
@@ -34,25 +37,19 @@ def read(source: ScanSource) -> Scan:
     Raises:
         ScanError: See `mg3d.data.scan.read_scan`.
     """
-    return Scan(_read_nifti(source.path))
-
-
-def _read_nifti(path: Path) -> Volume:
+    path = source.path
     try:
         image: Any = nibabel.load(path)
-        _check_header(_raw_header(image))
-        _check_length(image, path)
-        array = _voxels(image)
-    except ScanError:
-        raise
-    except _DAMAGE as error:
-        if isinstance(error, OSError) and error.errno is not None:  # the system, not the content
-            raise ScanError.from_os(error) from error
-        raise ScanError(
-            f"not readable as NIfTI ({type(error).__name__}): truncated or damaged. Copy or export "
-            "the file again."
-        ) from error
-    return Volume(array, image.affine)
+        header = _raw_header(image)
+        _check_sizes(header)
+        run = _voxel_run(image)
+        run.check_length(path.stat().st_size, compressed=path.name.lower().endswith(".gz"))
+        affine, faults = _affine(image, header, source)
+        array = _voxels(path, image.dataobj.offset, run)
+    except (*DAMAGE, ImageFileError, HeaderDataError, ScanError) as error:
+        raise damage_error(error, "NIfTI") from error
+    array, noticed = rescale(array, source.stated, in_header=(run.slope, run.intercept) != (1, 0))
+    return Scan(Volume(array, affine), (*faults, *noticed))
 
 
 def _raw_header(image: Any) -> Any:
@@ -61,22 +58,57 @@ def _raw_header(image: Any) -> Any:
         return type(image.header).from_fileobj(stream, check=False)
 
 
-def _check_header(header: Any) -> None:
-    """Stop on what nibabel would silently guess or stumble over: sizes, orientation, spacing."""
+def _check_sizes(header: Any) -> None:
     sizes = header["dim"][1 : 1 + max(int(header["dim"][0]), 0)].tolist()
     if any(size < 1 for size in sizes):
         raise ScanError(
             f"size {tuple(sizes)} voxels has an axis below 1; the header is damaged. Copy or "
             "export the file again."
         )
-    if int(header["sform_code"]) <= 0 and int(header["qform_code"]) <= 0:
-        raise ScanError(
-            "the header has neither sform nor qform, so left and right are unknown. Export the "
-            "image again, or set the qform if you know its orientation.",
-            "geometry_no_orientation",
-        )
+
+
+def _voxel_run(image: Any) -> VoxelRun:
+    shape = image.shape
+    if len(shape) > 3 and all(size == 1 for size in shape[3:]):
+        shape = shape[:3]
+    return VoxelRun(
+        shape=shape,
+        dtype=image.get_data_dtype(),
+        slope=float(image.dataobj.slope),
+        intercept=float(image.dataobj.inter),
+    )
+
+
+def _voxels(path: Path, offset: int, run: VoxelRun) -> npt.NDArray[Any]:
+    with path.open("rb") as stream:
+        content = gunzip(stream) if path.name.lower().endswith(".gz") else stream
+        content.seek(offset)
+        return run.read(content)
+
+
+def _affine(image: Any, header: Any, source: ScanSource) -> tuple[npt.NDArray[np.float64], Faults]:
+    """Where the voxels lie, by sform, qform or what is stated; and what is odd about it."""
+    has_sform, has_qform = int(header["sform_code"]) > 0, int(header["qform_code"]) > 0
+    if not (has_sform or has_qform):
+        return place(image.shape[:3], None, source.stated)
+    _check_spacing(header, has_sform=has_sform)
+    affine = np.array(image.affine, dtype=np.float64)
+    faults: Faults = ()
+    if has_sform and has_qform:
+        faults = _compare(affine, image.header.get_qform(), image.shape)
+    code = int(header["xyzt_units"]) & 7
+    if factor := _MM_PER_UNIT.get(code):
+        affine[:3] *= factor
+        unit = "metres" if factor > 1 else "micrometres"
+        faults += (("geometry_unit", f"the header counts in {unit}; converted to millimetres"),)
+    affine, noticed = place(image.shape[:3], affine, source.stated)
+    return affine, (*faults, *noticed)
+
+
+def _check_spacing(header: Any, *, has_sform: bool) -> None:
+    """Stop on spacings that nibabel would silently replace."""
     stored = header["pixdim"][1:4]
-    if int(header["sform_code"]) > 0:
+    if has_sform:
         rows = [header[name][:3] for name in ("srow_x", "srow_y", "srow_z")]
         stored = np.linalg.norm(np.array(rows, dtype=np.float64), axis=0)
     if not np.isfinite(stored).all() or (stored == 0).any():
@@ -88,33 +120,17 @@ def _check_header(header: Any) -> None:
         )
 
 
-def _check_length(image: Any, path: Path) -> None:
-    """Stop before nibabel sets aside memory for more voxels than the file can hold."""
-    num_bytes = math.prod(image.shape) * image.get_data_dtype().itemsize
-    most = path.stat().st_size * (_DEFLATE_MOST if path.name.lower().endswith(".gz") else 1)
-    if num_bytes > most:
-        raise ScanError(
-            f"{image.shape} voxels need {num_bytes:,} bytes, the file holds at most {most:,}: "
-            "truncated or damaged. Copy or export the file again."
-        )
-
-
-def _voxels(image: Any) -> npt.NDArray[Any]:
-    """(X, Y, Z) int16 where the file holds plain int16, else float32 with the scaling applied."""
-    shape = image.shape
-    if len(shape) > 3 and all(size == 1 for size in shape[3:]):
-        shape = shape[:3]
-    if len(shape) != 3:
-        raise ScanError(
-            f"shape {image.shape}: a volume has three axes (more only if of size 1). Give one 3D "
-            "image a row."
-        )
-    slope, inter = image.dataobj.slope, image.dataobj.inter
-    if not (np.isfinite(slope) and np.isfinite(inter)) or slope == 0:
-        raise ScanError(f"rescale slope {slope} and intercept {inter} make no values")
-    raw = np.asanyarray(image.dataobj)
-    if raw.dtype.fields is not None or raw.dtype.kind not in "iuf":
-        raise ScanError(f"voxels of type {raw.dtype}, a CT holds one number each. Give the CT.")
-    dtype = np.int16 if raw.dtype.kind in "iu" and np.can_cast(raw.dtype, np.int16) else np.float32
-    array: npt.NDArray[Any] = raw.astype(dtype, copy=False).reshape(shape)
-    return array
+def _compare(sform: npt.NDArray[Any], qform: npt.NDArray[Any], shape: tuple[int, ...]) -> Faults:
+    corners = np.array(np.meshgrid(*([0, size - 1] for size in shape[:3]))).reshape(3, -1)
+    moved = (sform - qform)[:3, :3] @ corners + (sform - qform)[:3, 3:]
+    apart = float(np.linalg.norm(moved, axis=0).max())
+    if apart <= _FORMS_AGREE_MM:
+        return ()
+    axes = ["".join(nibabel.aff2axcodes(form)) for form in (sform, qform)]
+    return (
+        (
+            "geometry_forms_disagree",
+            f"sform ({axes[0]}) and qform ({axes[1]}) place a corner {apart:.1f} mm apart; the "
+            "sform is used",
+        ),
+    )
