@@ -6,6 +6,7 @@ stream results from ray, though ray can.
 """
 
 import contextlib
+import importlib
 import importlib.util
 import logging
 from collections.abc import Callable, Iterator
@@ -85,55 +86,47 @@ def _loky(workers: Workers) -> Iterator[Running]:
 
 @contextlib.contextmanager
 def _dask(workers: Workers) -> Iterator[Running]:
-    _require("dask", "distributed")
-    import dask
-
-    from distributed import Client, KilledWorker, LocalCluster
-
+    distributed = _import("dask", "distributed")
     register_parallel_backend("mg3d_dask", _complete_dask())
-    # A scan that kills its worker would kill three more; whom to try again is decided in `pool`.
-    with (
-        contextlib.ExitStack() as stack,
-        dask.config.set({"distributed.scheduler.allowed-failures": 0}),
-    ):
-        if workers.address:
-            try:
-                client = stack.enter_context(
-                    Client(workers.address, timeout=_CONNECT_TIMEOUT_S, set_as_default=False)
+    with contextlib.ExitStack() as stack:
+        place: Any = workers.address
+        if not workers.address:
+            # A scan that kills its worker would by default kill three more; `pool` decides whom to
+            # try again.
+            alone = {"distributed.scheduler.allowed-failures": 0}
+            stack.enter_context(_import("dask", "dask").config.set(alone))
+            place = stack.enter_context(
+                distributed.LocalCluster(
+                    n_workers=workers.num_processes,
+                    threads_per_worker=1,
+                    dashboard_address=None,
+                    silence_logs=logging.CRITICAL,
                 )
-            except (OSError, ValueError) as error:
-                raise _no_cluster(workers) from error
-        else:
-            cluster = stack.enter_context(
-                LocalCluster(
-                    n_workers=workers.num_processes, threads_per_worker=1, processes=True,
-                    dashboard_address=None, silence_logs=logging.CRITICAL,
-                )
-            )  # fmt: skip
-            client = stack.enter_context(Client(cluster, set_as_default=False))
+            )
+        try:
+            client = distributed.Client(place, timeout=_CONNECT_TIMEOUT_S, set_as_default=False)
+        except (OSError, ValueError) as error:
+            raise _no_cluster(workers) from error
+        stack.enter_context(client)
         stack.enter_context(parallel_config(backend="mg3d_dask", client=client))
-        yield Running(-1, (KilledWorker,))
+        yield Running(-1, (distributed.KilledWorker,))
 
 
 @contextlib.contextmanager
 def _ray(workers: Workers) -> Iterator[Running]:
-    _require("ray", "ray")
-    import ray
-    from ray.exceptions import RayActorError, RayError
-
+    ray = _import("ray", "ray")
     register_parallel_backend("mg3d_ray", _complete_ray())
-    quiet = {"log_to_driver": False, "logging_level": "ERROR"}
+    place: dict[str, Any] = {"address": workers.address}
+    if not workers.address:
+        place = {"num_cpus": max(2, workers.num_processes), "include_dashboard": False}
     try:
-        if workers.address:
-            ray.init(address=workers.address, **quiet)
-        else:
-            ray.init(num_cpus=max(2, workers.num_processes), include_dashboard=False, **quiet)
-    except (ConnectionError, RayError) as error:
+        ray.init(**place, log_to_driver=False, logging_level="ERROR")
+    except (ConnectionError, ray.exceptions.RayError) as error:
         raise _no_cluster(workers) from error
     try:
         num = workers.num or int(ray.cluster_resources()["CPU"])
         with parallel_config(backend="mg3d_ray"):  # for 1 joblib would work in this process
-            yield Running(max(2, num), (RayActorError,))
+            yield Running(max(2, num), (ray.exceptions.RayActorError,))
     finally:
         ray.shutdown()
 
@@ -145,12 +138,13 @@ def _no_cluster(workers: Workers) -> ConfigError:
     )
 
 
-def _require(extra: str, module: str) -> None:
+def _import(extra: str, module: str) -> Any:
     if importlib.util.find_spec(module) is None:
         raise MissingExtraError(
             f"backend {extra!r} needs a package that is not installed; run "
             f"pip install 'mg3d[{extra}]', or take loky"
         )
+    return importlib.import_module(module)
 
 
 @dataclass(frozen=True)
@@ -197,11 +191,5 @@ def _tell_failure(callback: Callable[[Any], None], future: "Future[Any]") -> Non
 
 def _complete_ray() -> Any:
     """ray's backend; it inherits from a process pool that cannot stream results, but itself can."""
-    from ray.util.joblib.ray_backend import RayBackend
-
-    class StreamingRayBackend(RayBackend):  # type: ignore[misc]
-        """Yields results as they come."""
-
-        supports_return_generator = True
-
-    return StreamingRayBackend
+    base = _import("ray", "ray.util.joblib.ray_backend").RayBackend
+    return type("StreamingRayBackend", (base,), {"supports_return_generator": True})
