@@ -23,6 +23,8 @@ from mg3d.errors import ConfigError, Mg3dError
 COMMANDS: dict[str, tuple[str, str, str, str]] = {
     "phantom": ("mg3d.phantom.phantom", "PhantomConfig", "phantom",
                 "write a synthetic hospital: CT volumes, reports, labels, masks"),
+    "audit": ("mg3d.audit.audit", "AuditConfig", "audit",
+              "look for faults in scans, reports and tables before training on them"),
     "prepare": ("mg3d.data.prepare", "PrepareConfig", "prepare",
                 "turn scans and reports into a store that training reads"),
     "pretrain": ("mg3d.training.pretrain", "PretrainConfig", "pretrain",

@@ -1,0 +1,58 @@
+"""Files that lie beside the listed scans and that no table names: forgotten, or left behind."""
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from mg3d.data.faults import Fault
+from mg3d.data.layouts.catalogue import Catalogue
+from mg3d.data.scan import READERS
+
+_MOST_NAMED = 3
+
+
+def find_unlisted(catalogue: Catalogue) -> list[Fault]:
+    """One fault for all scans that no row names.
+
+    Only top-level folders that hold listed scans are searched: masks and other material in
+    folders of their own are nobody's mistake.
+    """
+    root = catalogue.folder.resolve()
+    listed = [_absolute(row.source.path) for row in catalogue.rows]
+    tops = {path.relative_to(root).parts[0] for path in listed if path.is_relative_to(root)}
+    files, folders = set(listed), {path for path in set(listed) if path.is_dir()}
+    unlisted = sorted(
+        path.relative_to(root).as_posix()
+        for path in _scans(root, sorted(tops), folders)
+        if path not in files
+    )
+    if not unlisted:
+        return []
+    more = len(unlisted) - _MOST_NAMED
+    named = ", ".join(unlisted[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
+    message = f"{len(unlisted)} image file(s) beside the listed ones that no row names: {named}"
+    return [Fault(kind="file_unlisted", message=message)]
+
+
+def _scans(root: Path, tops: Sequence[str], folders: set[Path]) -> Iterator[Path]:
+    """Files with an ending of a reader, outside the folders that are scans themselves."""
+    for top in tops:
+        if (root / top).is_file():  # scans beside the table itself
+            yield from (path for path in root.iterdir() if path.is_file() and _is_scan(path))
+            continue
+        for folder, below, names in os.walk(root / top):
+            here = Path(folder)
+            if here in folders:
+                below.clear()
+                continue
+            yield from (here / name for name in names if _is_scan(here / name))
+
+
+def _is_scan(path: Path) -> bool:
+    name = path.name.lower()
+    return not name.startswith(".") and name.endswith(tuple(READERS))
+
+
+def _absolute(path: Path) -> Path:
+    """Without `..`, and without asking the disk about each of 50,000 files."""
+    return Path(os.path.normpath(Path.cwd() / path))
