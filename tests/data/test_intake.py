@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mg3d.data import intake
+from mg3d.data import identity, intake
 from mg3d.data.grid import GridConfig
 from mg3d.data.intake import ScanJob, take_in
-from mg3d.data.scan import ScanSource
-from mg3d.data.store import decode_volume, volume_path
+from mg3d.data.scan import Scan, ScanSource, Stated
+from mg3d.data.store import volume_path
+from mg3d.data.volume_file import is_intact, map_voxels, read_header
 from mg3d.errors import StorageError
 
 LONG_AGO_NS = 10**18
@@ -36,8 +37,10 @@ def _made(job: ScanJob) -> int:
 
 def test_a_scan_becomes_a_volume(job: ScanJob, body: Callable[..., Any]) -> None:
     outcome = take_in(job)
-    assert (outcome.problem, outcome.warnings) == ("", ())
-    hu, facts = decode_volume(volume_path(job.store, "v").read_bytes(), "v")
+    assert (outcome.problem, outcome.faults) == ("", ())
+    header = read_header(volume_path(job.store, "v"), "v")
+    hu, facts = map_voxels(volume_path(job.store, "v"), header), header.facts
+    assert header.sha256 == outcome.volume_sha256
     # The middle of the right lung and of the soft tissue around it, noise of 10 HU averaged.
     assert hu[2, 4, 4] == pytest.approx(-850, abs=30)
     assert facts["source_sha256"] == outcome.source_sha256
@@ -87,7 +90,56 @@ def test_a_damaged_volume_is_made_again(job: ScanJob) -> None:
     first = take_in(job)
     volume_path(job.store, "v").write_bytes(b"half")
     assert take_in(job) == first
-    assert decode_volume(volume_path(job.store, "v").read_bytes(), "v")
+    assert is_intact(volume_path(job.store, "v"), read_header(volume_path(job.store, "v"), "v"))
+
+
+def test_damaged_voxels_are_found_where_that_is_asked_for(job: ScanJob) -> None:
+    first, path = take_in(job), volume_path(job.store, "v")
+    content = bytearray(path.read_bytes())
+    content[-7] ^= 1
+    path.write_bytes(content)
+    assert take_in(job) == first  # its header and size are as they were
+    assert not is_intact(path, read_header(path, "v"))
+    assert take_in(replace(job, verify=True)) == first
+    assert is_intact(path, read_header(path, "v"))
+
+
+def test_what_a_table_states_decides_too(job: ScanJob) -> None:
+    take_in(job)
+    made = _made(job)
+    stated = replace(job.source, stated=Stated(window_hu=(-1000.0, 1000.0)))
+    for _ in range(2):
+        take_in(replace(job, source=stated))
+    assert _made(job) > made
+    made = _made(job)
+    take_in(replace(job, source=stated))
+    assert _made(job) == made
+
+
+def test_a_fault_that_bars_a_scan_sets_it_aside_whoever_notices_it(
+    job: ScanJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = intake.read_scan
+
+    def read_with(*faults: tuple[str, str]) -> Callable[[ScanSource], Scan]:
+        return lambda source: Scan(read(source).volume, faults)
+
+    monkeypatch.setattr(intake, "read_scan", read_with(("geometry_oblique", "10 degrees")))
+    assert take_in(job).faults == (("geometry_oblique", "10 degrees"),)
+    assert take_in(job).faults == (("geometry_oblique", "10 degrees"),)  # from the stored volume
+    other = replace(job, volume_id="w")
+    monkeypatch.setattr(intake, "read_scan", read_with(("file_slices", "two gaps")))
+    outcome = take_in(other)
+    assert (outcome.problem, outcome.message, outcome.faults) == ("file_slices", "two gaps", ())
+
+
+def test_a_new_volume_leaves_the_store_readable_and_a_changed_one_does_not(job: ScanJob) -> None:
+    (job.store).mkdir()
+    (job.store / "store.json").write_text("{}")
+    take_in(job)
+    assert (job.store / "store.json").exists()
+    take_in(replace(job, geometry=GridConfig(grid=(8, 8, 8), spacing_mm=(6, 6, 7))))
+    assert not (job.store / "store.json").exists()
 
 
 def test_a_scan_that_went_bad_takes_its_volume_along(job: ScanJob) -> None:
@@ -111,7 +163,6 @@ def test_a_volume_outlives_its_source(job: ScanJob) -> None:
 @pytest.mark.parametrize(
     ("place", "taken_before"),
     [
-        ("stat", False),
         ("_hash_file", False),
         ("exists", True),
         ("stat", True),
@@ -124,7 +175,7 @@ def test_a_source_that_the_system_refuses_is_set_aside_alone(
     if taken_before:
         take_in(job)
         os.utime(job.source.path)  # so that the hash is asked for
-    owner = intake if place == "_hash_file" else Path
+    owner: Any = identity if place == "_hash_file" else Path
     real = getattr(owner, place)
 
     def refuse(path: Path, **options: Any) -> Any:
@@ -162,6 +213,7 @@ def test_extreme_values_are_clipped_not_wrapped(
     array[8:12, 8:12, 6:10] = 32767
     write_nifti(job.source.path, array, np.diag([3.0, 3, 4, 1]))
     take_in(job)
-    hu, _ = decode_volume(volume_path(job.store, "v").read_bytes(), "v")
+    path = volume_path(job.store, "v")
+    hu = map_voxels(path, read_header(path, "v"))
     assert hu.max() > 20000
     assert hu.min() >= -1100

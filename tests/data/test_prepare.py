@@ -22,6 +22,7 @@ from mg3d.data.grid import GridConfig
 from mg3d.data.prepare import PrepareConfig, prepare
 from mg3d.data.splits import SplitConfig
 from mg3d.data.store import VolumeStore, volume_path
+from mg3d.data.volume_file import is_intact, read_header
 from mg3d.errors import ConfigError, DataError, StorageError
 
 Tree = Callable[[Path], dict[str, bytes]]
@@ -161,7 +162,9 @@ def _check_hashes_if_it_opens(path: Path) -> None:
     except DataError:
         return
     for row in store.rows:
-        assert files.sha256(volume_path(path, row.volume_id).read_bytes()) == row.volume_sha256
+        header = read_header(volume_path(path, row.volume_id), row.volume_id)
+        assert header.sha256 == row.volume_sha256
+        assert is_intact(volume_path(path, row.volume_id), header)
 
 
 @pytest.mark.parametrize("num_workers", [1, 2])

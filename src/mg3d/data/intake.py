@@ -3,24 +3,27 @@
 The outcome says what happened; only the parent process writes the index.
 """
 
-import hashlib
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from mg3d.data.examination import examine
+from mg3d.data.faults import FAULTS
 from mg3d.data.grid import GridConfig
-from mg3d.data.hounsfield import check_hu
-from mg3d.data.scan import ScanSource, read_scan
+from mg3d.data.identity import holds, identify
+from mg3d.data.scan import Scan, ScanSource, Stated, read_scan
 from mg3d.data.scan_error import ScanError
-from mg3d.data.store import STORE_FILE, decode_volume, encode_volume, volume_path
+from mg3d.data.store import STORE_FILE, volume_path
 from mg3d.data.volume import Volume
+from mg3d.data.volume_file import VolumeHeader, encode_volume, header_of, is_intact, read_header
 from mg3d.errors import DataError
-from mg3d.files import sha256, write_atomic
+from mg3d.files import write_atomic
 
-_INTAKE_VERSION = 1
-"""Raise it whenever the same scan would give other voxels; stored volumes are then made again."""
+_INTAKE_VERSION = 2
+"""Raise it whenever the same scan would give other voxels or other faults; stored volumes are then
+made again."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +36,8 @@ class ScanJob:
     source: ScanSource
     store: Path
     geometry: GridConfig
+    verify: bool = False
+    """Read the voxels of a volume that is there already, and make it again if they are damaged."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,9 +48,10 @@ class ScanOutcome:
     image: str
     source_sha256: str = ""
     volume_sha256: str = ""
-    warnings: tuple[str, ...] = ()
+    faults: tuple[tuple[str, str], ...] = ()
+    """(kind, message) of what was noticed about a scan that is in the store."""
     problem: str = ""
-    """A `ScanProblem`."""
+    """Kind of the fault for which the scan is not in the store."""
     message: str = ""
 
 
@@ -74,95 +80,98 @@ def take_in(job: ScanJob) -> ScanOutcome:
 
 def set_aside(job: ScanJob, error: ScanError) -> ScanOutcome:
     """The outcome of a scan that cannot be used; a volume made from it earlier is removed."""
-    if volume_path(job.store, job.volume_id).exists():
-        (job.store / STORE_FILE).unlink(missing_ok=True)
-        volume_path(job.store, job.volume_id).unlink()
+    _break_index(job)
+    volume_path(job.store, job.volume_id).unlink(missing_ok=True)
     return ScanOutcome(
         volume_id=job.volume_id, image=job.image, problem=error.kind, message=str(error)
     )
 
 
-def _existing(job: ScanJob) -> ScanOutcome | None:
-    """The outcome of an earlier run, if its volume still holds.
+def encode_scan(job: ScanJob) -> bytes:
+    """The volume file of a scan: what `take_in` writes.
 
-    As in make, a source older than the volume is taken for unchanged when its size agrees (the
-    inode's change time counts too, so an old file moved into place is noticed); else its hash
-    decides. Where the source is gone, an archive not mounted say, the volume stays.
+    Raises:
+        ScanError: If the scan cannot be used.
     """
-    path = volume_path(job.store, job.volume_id)
-    try:
-        content, made = path.read_bytes(), path.stat()
-        _, facts = decode_volume(content, job.volume_id)
-    except (OSError, DataError):
-        return None
-    if (facts.get("recipe"), facts.get("image")) != (_recipe(job), job.image):
-        return None
-    try:
-        return (
-            _taken(job, facts, content)
-            if _holds(job.source.path, facts, made.st_mtime_ns)
-            else None
-        )
-    except OSError as error:
-        raise ScanError.from_os(error) from error
-
-
-def _holds(source: Path, facts: dict[str, Any], made_ns: int) -> bool:
-    """Whether a source still is what the volume was made from, or is gone."""
-    if not source.exists():
-        return True
-    found = source.stat()
-    if facts["source_bytes"] != found.st_size:
-        return False
-    untouched = max(found.st_mtime_ns, found.st_ctime_ns) < made_ns
-    return untouched or _hash_file(source) == facts["source_sha256"]
-
-
-def _make(job: ScanJob) -> ScanOutcome:
-    scan = read_scan(job.source).volume
-    warnings = [message for _, message in check_hu(scan.array)]
-    volume = scan.to_grid(job.geometry)
+    identity = identify(job.source)
+    scan = read_scan(job.source)
+    faults = _faults(scan)
+    volume = scan.volume.to_grid(job.geometry)
     limits = np.iinfo(np.int16)
     hu = np.rint(volume.array).clip(limits.min, limits.max).astype(np.int16)
     facts = {
         "recipe": _recipe(job),
         "affine": volume.affine.tolist(),
         "image": job.image,
-        "warnings": warnings,
-        **_source_identity(job.source.path),
-        **_source_geometry(scan),
+        "faults": [list(fault) for fault in faults],
+        **identity.to_json(),
+        **_source_geometry(scan.volume),
     }
-    content = encode_volume(hu, facts)
-    # From here on the store's content changes, so it stops being whole until the index is new.
-    (job.store / STORE_FILE).unlink(missing_ok=True)
+    return encode_volume(hu, facts)
+
+
+def _existing(job: ScanJob) -> ScanOutcome | None:
+    """The outcome of an earlier run, if its volume still holds."""
+    path = volume_path(job.store, job.volume_id)
+    try:
+        header, made_ns = read_header(path, job.volume_id), path.stat().st_mtime_ns
+        damaged = job.verify and not is_intact(path, header)
+    except (OSError, DataError):
+        return None
+    if damaged or (header.facts.get("recipe"), header.facts.get("image")) != (
+        _recipe(job),
+        job.image,
+    ):
+        return None
+    return _taken(job, header) if holds(job.source, header.facts, made_ns) else None
+
+
+def _make(job: ScanJob) -> ScanOutcome:
+    content = encode_scan(job)
+    _break_index(job)
     write_atomic(volume_path(job.store, job.volume_id), content)
-    return _taken(job, facts, content)
+    return _taken(job, header_of(content, job.volume_id))
 
 
-def _taken(job: ScanJob, facts: dict[str, Any], content: bytes) -> ScanOutcome:
+def _break_index(job: ScanJob) -> None:
+    """Before a volume changes that an index may name, the store stops being whole; a volume that is
+    new leaves it whole, so that a store can be read while it grows."""
+    if volume_path(job.store, job.volume_id).exists():
+        (job.store / STORE_FILE).unlink(missing_ok=True)
+
+
+def _taken(job: ScanJob, header: VolumeHeader) -> ScanOutcome:
     return ScanOutcome(
         volume_id=job.volume_id,
         image=job.image,
-        source_sha256=facts["source_sha256"],
-        volume_sha256=sha256(content),
-        warnings=tuple(facts["warnings"]),
+        source_sha256=header.facts["source_sha256"],
+        volume_sha256=header.sha256,
+        faults=tuple((kind, message) for kind, message in header.facts["faults"]),
     )
 
 
+def _faults(scan: Scan) -> tuple[tuple[str, str], ...]:
+    """Everything noticed about a scan, if nothing of it is a reason to set it aside."""
+    faults = examine(scan).faults
+    for kind, message in faults:
+        if FAULTS[kind].action != "keep":
+            raise ScanError(message, kind)
+    return faults
+
+
 def _recipe(job: ScanJob) -> dict[str, Any]:
-    """All that decides the voxels, besides the source."""
-    geometry = {
-        name: list(value) if isinstance(value, tuple) else value
-        for name, value in asdict(job.geometry).items()
-    }
-    return {"intake": _INTAKE_VERSION, "geometry": geometry}
+    """All that decides the voxels, besides the files."""
+    recipe: dict[str, Any] = {"intake": _INTAKE_VERSION, "geometry": _plain(asdict(job.geometry))}
+    if job.source.stated != Stated():
+        recipe["stated"] = _plain(asdict(job.source.stated))
+    return recipe
 
 
-def _source_identity(source: Path) -> dict[str, Any]:
-    try:
-        return {"source_bytes": source.stat().st_size, "source_sha256": _hash_file(source)}
-    except OSError as error:
-        raise ScanError.from_os(error) from error
+def _plain(value: Any) -> Any:
+    """Tuples as lists, as they come back from JSON."""
+    if isinstance(value, dict):
+        return {name: _plain(item) for name, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, (tuple, list)) else value
 
 
 def _source_geometry(scan: Volume) -> dict[str, Any]:
@@ -171,8 +180,3 @@ def _source_geometry(scan: Volume) -> dict[str, Any]:
         "source_spacing_mm": list(scan.spacing_mm),
         "source_affine": scan.affine.tolist(),
     }
-
-
-def _hash_file(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

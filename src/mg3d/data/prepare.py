@@ -17,6 +17,7 @@ from rich.table import Table
 
 from mg3d.data.backends import Workers
 from mg3d.data.clauses import ClauseRule
+from mg3d.data.faults import FAULTS
 from mg3d.data.grid import GridConfig
 from mg3d.data.intake import ScanJob, ScanOutcome, set_aside, take_in
 from mg3d.data.layouts.catalogue import Catalogue, CatalogueRow
@@ -269,7 +270,7 @@ def _store_row(row: CatalogueRow, outcome: ScanOutcome, settings: StoreSettings)
         image=outcome.image,
         source_sha256=outcome.source_sha256,
         volume_sha256=outcome.volume_sha256,
-        warnings=outcome.warnings,
+        faults=outcome.faults,
         labels=row.labels,
     )
 
@@ -308,7 +309,7 @@ def _summarise(
     outcomes: Sequence[ScanOutcome], set_aside: Sequence[ScanOutcome], out: Path
 ) -> None:
     """Say what was kept, and show in one table what was not."""
-    num_warned = sum(bool(outcome.warnings) for outcome in outcomes)
+    num_warned = sum(any(FAULTS[k].severity == "warning" for k, _ in o.faults) for o in outcomes)
     warned = f", {num_warned} with warnings (see {INDEX_FILE})" if num_warned else ""
     num_kept = len(outcomes) - len(set_aside)
     console.print(escape(f"{out}: {num_kept} volumes in the store{warned}"))

@@ -13,26 +13,23 @@ from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
-from safetensors import SafetensorError
-from safetensors.numpy import load as load_tensors
-from safetensors.numpy import save as save_tensors
 
 from mg3d.data.clauses import ClauseRule
 from mg3d.data.grid import GridConfig
 from mg3d.data.reports import Report
 from mg3d.data.splits import Split, SplitConfig
 from mg3d.data.volume import Volume
+from mg3d.data.volume_file import VolumeHeader, map_voxels, read_header
 from mg3d.errors import DataError
 from mg3d.files import sha256
 
-SCHEMA = "mg3d.store/2"
+SCHEMA = "mg3d.store/3"
 STORE_FILE = "store.json"
 PREPARING_FILE = "preparing.json"
 INDEX_FILE = "index.jsonl"
 REPORTS_FILE = "reports.jsonl"
 QUARANTINE_FILE = "quarantine.jsonl"
 VOLUME_FOLDER = "volumes"
-_METADATA_KEY = "mg3d"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,20 +75,25 @@ class StoreRow:
     """Source file, relative to the manifest it came from."""
     source_sha256: str
     volume_sha256: str
-    warnings: tuple[str, ...] = ()
+    """Of the file's header, which holds the hash of the voxels (`mg3d.data.volume_file`)."""
+    faults: tuple[tuple[str, str], ...] = ()
+    """(kind, message) of what was noticed about scan and report; kinds are those of
+    `mg3d.data.faults.FAULTS`."""
     labels: tuple[float, ...] = ()
     """1, 0 or NaN for unknown, in the order of the store's label names."""
 
     def to_json(self) -> dict[str, Any]:
         """As a line of the index; unknown labels are null."""
         labels = [None if math.isnan(value) else value for value in self.labels]
-        return {**asdict(self), "labels": labels, "warnings": list(self.warnings)}
+        faults = [{"kind": kind, "message": message} for kind, message in self.faults]
+        return {**asdict(self), "labels": labels, "faults": faults}
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> Self:
         """The inverse of `to_json`."""
         labels = tuple(math.nan if value is None else float(value) for value in content["labels"])
-        return cls(**{**content, "labels": labels, "warnings": tuple(content["warnings"])})
+        faults = tuple((fault["kind"], fault["message"]) for fault in content["faults"])
+        return cls(**{**content, "labels": labels, "faults": faults})
 
 
 class VolumeStore:
@@ -173,10 +175,12 @@ class VolumeStore:
     def read_hu(self, volume_id: str) -> npt.NDArray[np.int16]:
         """Voxels of one volume, (X, Y, Z) HU in RAS+ order on the store's grid.
 
+        They are mapped, not loaded: read-only, and read from the disk where they are touched.
+
         Raises:
             DataError: If the file is missing or damaged.
         """
-        return decode_volume(self._bytes(volume_id), f"{self.path}, volume {volume_id!r}")[0]
+        return map_voxels(volume_path(self.path, volume_id), self._header(volume_id))
 
     def read_volume(self, volume_id: str) -> Volume:
         """The same voxels with the affine from grid index to patient mm.
@@ -184,54 +188,25 @@ class VolumeStore:
         Raises:
             DataError: If the file is missing or damaged.
         """
-        hu, facts = decode_volume(self._bytes(volume_id), f"{self.path}, volume {volume_id!r}")
-        return Volume(hu, np.array(facts["affine"]))
+        header = self._header(volume_id)
+        hu = map_voxels(volume_path(self.path, volume_id), header)
+        return Volume(hu, np.array(header.facts["affine"]))
 
     def facts(self, volume_id: str) -> dict[str, Any]:
-        """Geometry and source of a volume: affine, source shape, spacing, affine, hash."""
-        return decode_volume(self._bytes(volume_id), f"{self.path}, volume {volume_id!r}")[1]
+        """Geometry and source of a volume: affine, source shape, spacing, affine, hash.
 
-    def _bytes(self, volume_id: str) -> bytes:
-        try:
-            return volume_path(self.path, volume_id).read_bytes()
-        except OSError as error:
-            raise DataError(
-                f"{self.path}, volume {volume_id!r}: {error.strerror}. Run `mg3d prepare` with the "
-                "same options again; only what is missing is made."
-            ) from error
+        Raises:
+            DataError: If the file is missing or damaged.
+        """
+        return self._header(volume_id).facts
+
+    def _header(self, volume_id: str) -> VolumeHeader:
+        return read_header(volume_path(self.path, volume_id), f"{self.path}, volume {volume_id!r}")
 
 
 def volume_path(store: Path, volume_id: str) -> Path:
     """Where a store keeps a volume."""
     return store / VOLUME_FOLDER / f"{volume_id}.safetensors"
-
-
-def encode_volume(hu: npt.NDArray[np.int16], facts: dict[str, Any]) -> bytes:
-    """The bytes of a volume file.
-
-    All facts go under one metadata key, because safetensors writes several in random order.
-    """
-    metadata = {_METADATA_KEY: json.dumps(facts, sort_keys=True)}
-    return save_tensors({"hu": np.ascontiguousarray(hu)}, metadata=metadata)
-
-
-def decode_volume(content: bytes, place: str) -> tuple[npt.NDArray[np.int16], dict[str, Any]]:
-    """Voxels and facts of a volume file.
-
-    Raises:
-        DataError: If the bytes are damaged; ``place`` begins the message.
-    """
-    try:
-        hu = load_tensors(content)["hu"]
-        length = int.from_bytes(content[:8], "little")
-        metadata = json.loads(content[8 : 8 + length])["__metadata__"]
-        facts: dict[str, Any] = json.loads(metadata[_METADATA_KEY])
-    except (SafetensorError, KeyError, ValueError) as error:
-        raise DataError(
-            f"{place}: the file is damaged ({type(error).__name__}). Delete it and run "
-            "`mg3d prepare` with the same options again; only what is missing is made."
-        ) from error
-    return hu, facts
 
 
 def hash_content(
