@@ -184,14 +184,17 @@ _TABLES = {
         "Volume without metadata", "Complete the table; the file alone may lack spacing and HU."
     ),
     "table_fact_malformed": _warn("Metadata not understood", "Correct the cells named."),
+    "table_count": _warn("Stated number of scans is wrong", "Check whether scans are missing."),
     "table_split_absent": _warn(
         "A split has tables but no scans", "Copy the scans, unless you do without this split."
     ),
+    "scan_modality": _stop("Not CT", "Give a CT data set, or name the channel of the CT."),
     "scan_none": _stop("No scans", "Check the path and the layout."),
     "scan_left_out": _note("Scan left out by rule"),
     "id_unsafe": _stop("Name that cannot name a file", "Rename it."),
     "id_twice": _stop("Two volumes of one name", "Rename one of them."),
     "id_study_of_two_patients": _stop("Study of two patients", _ROWS),
+    "id_patient_unknown": _note("Patients not named", "Look at duplicates across splits."),
     "split_unknown": _stop("Split not understood", "Use train, val or test."),
     "split_incomplete": _stop("Split in some rows only", "Fill it in everywhere or nowhere."),
     "split_patient_in_two": _stop("Patient in two splits", "Move all scans of a patient to one."),

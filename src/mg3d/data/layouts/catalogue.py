@@ -68,6 +68,43 @@ class Catalogue:
             )
 
 
+def assemble(
+    layout: str,
+    folder: Path,
+    rows: Sequence[CatalogueRow],
+    *,
+    label_names: tuple[str, ...] = (),
+    faults: Sequence[Fault] = (),
+) -> Catalogue:
+    """The catalogue of rows as a layout found them, checked as every layout's are.
+
+    Args:
+        layout: Its name.
+        folder: What ``image`` is relative to.
+        rows: In the layout's order.
+        label_names: Names of the rows' labels.
+        faults: What the layout noticed itself.
+    """
+    rows, at_odds = share_reports(rows)
+    none = [] if rows else [Fault(kind="scan_none", message="no scan found; check the path")]
+    return Catalogue(
+        layout=layout,
+        folder=folder,
+        rows=tuple(rows),
+        label_names=label_names,
+        faults=(*faults, *none, *at_odds, *check_identities(rows)),
+    )
+
+
+def patients_unknown(rows: Sequence[CatalogueRow]) -> Fault:
+    """Said by layouts of data sets that do not tell which scans are of one patient."""
+    message = (
+        f"the data set does not name patients; each of the {len(rows)} scans counts as one, so a "
+        "patient scanned twice may stand in two splits"
+    )
+    return Fault(kind="id_patient_unknown", message=message)
+
+
 def share_reports(rows: Sequence[CatalogueRow]) -> tuple[list[CatalogueRow], list[Fault]]:
     """Give every volume of a study the study's report; two different ones are a mistake."""
     faults = []

@@ -1,9 +1,9 @@
 """Labels: a table of findings, one row a volume or a study, matched to what a site has."""
 
 import math
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 from mg3d.data.faults import Fault
 from mg3d.data.layouts.catalogue import shown
@@ -30,6 +30,50 @@ class LabelTable:
     def of(self, key: str) -> tuple[float, ...]:
         """The labels of a key, NaN where it has none."""
         return self.values.get(key, (math.nan,) * len(self.names))
+
+    def renamed(self, rename: Callable[[str], str]) -> Self:
+        """The same labels under other keys."""
+        return replace(
+            self,
+            values={rename(key): value for key, value in self.values.items()},
+            places={rename(key): place for key, place in self.places.items()},
+        )
+
+    def only(self, keep: Callable[[str], bool]) -> Self:
+        """The labels of some keys."""
+        return replace(
+            self,
+            values={key: value for key, value in self.values.items() if keep(key)},
+            places={key: place for key, place in self.places.items() if keep(key)},
+        )
+
+    def joined(self, other: Self, faults: list[Fault]) -> Self:
+        """The rows of two tables of the same findings.
+
+        Args:
+            other: Another table; the order of its columns may differ.
+            faults: Keys that both have are added here.
+
+        Raises:
+            TableError: If the findings differ.
+        """
+        if set(other.names) != set(self.names):
+            raise TableError(
+                f"{other.place}: its {len(other.names)} findings are not the {len(self.names)} of "
+                f"{self.place}",
+                "table_columns",
+            )
+        for key in self.values.keys() & other.values.keys():
+            message = f"{shown(key)} has labels already in {self.places[key]}"
+            faults.append(Fault(kind="label_twice", message=message, place=other.places[key]))
+        order = [other.names.index(name) for name in self.names]
+        values = {key: tuple(row[i] for i in order) for key, row in other.values.items()}
+        return replace(
+            self,
+            place=f"{self.place}, {other.place}",
+            values=values | self.values,
+            places=other.places | self.places,
+        )
 
     def match(self, keys: Collection[str], what: str) -> list[Fault]:
         """What of the table, and what of a site, has no counterpart.

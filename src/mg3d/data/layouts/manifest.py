@@ -15,8 +15,7 @@ from mg3d.data.layouts.catalogue import (
     SPLIT_NAMES,
     Catalogue,
     CatalogueRow,
-    check_identities,
-    share_reports,
+    assemble,
 )
 from mg3d.data.layouts.label_table import read_labels, row_labels
 from mg3d.data.layouts.layout import Layout, LayoutOptions
@@ -75,14 +74,7 @@ def read(path: Path, options: LayoutOptions) -> Catalogue:
         faults += labels.match({row.study_id for row in rows}, "study")
         names = labels.names
         rows = [replace(row, labels=labels.of(row.study_id)) for row in rows]
-    rows, at_odds = share_reports(rows)
-    return Catalogue(
-        layout=LAYOUT.name,
-        folder=path.parent,
-        rows=tuple(rows),
-        label_names=names,
-        faults=(*faults, *at_odds, *check_identities(rows)),
-    )
+    return assemble(LAYOUT.name, path.parent, rows, label_names=names, faults=faults)
 
 
 def _row(

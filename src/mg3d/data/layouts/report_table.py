@@ -6,7 +6,7 @@ A key is often an accession number, which is personal: no message shows one.
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from mg3d.data.faults import Fault
 from mg3d.data.layouts.catalogue import CatalogueRow
@@ -30,6 +30,14 @@ class ReportTable:
     reports: dict[str, Report]
     places: dict[str, str]
     """Key -> where its report stands, as messages may say it."""
+
+    def renamed(self, rename: Callable[[str], str]) -> Self:
+        """The same reports under other keys."""
+        return replace(
+            self,
+            reports={rename(key): report for key, report in self.reports.items()},
+            places={rename(key): place for key, place in self.places.items()},
+        )
 
     def attach(
         self,
