@@ -18,12 +18,11 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from mg3d.data.clauses import ClauseRule
 from mg3d.data.reports import Report
+from mg3d.data.token_count import DEFAULT_MAX_TOKENS
 from mg3d.data.vocabulary import SPECIAL_TOKENS, train_wordpiece
 from mg3d.errors import ConfigError
 from mg3d.files import write_atomic, write_json
 
-DEFAULT_MAX_TOKENS = 250
-"""arXiv:2412.05876."""
 _SETTINGS_FILE = "report_tokenizer.json"
 
 
