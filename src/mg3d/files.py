@@ -15,13 +15,17 @@ from typing import Any
 
 from mg3d.errors import StorageError
 
+SHARED, PRIVATE = 0o644, 0o600
+"""Rights of files: stores are shared, keys of pseudonyms and lists of names are not."""
 
-def write_atomic(path: Path, content: bytes | str) -> None:
+
+def write_atomic(path: Path, content: bytes | str, *, mode: int = SHARED) -> None:
     """Replace ``path`` by ``content``: temporary file beside it, fsync, rename.
 
     Args:
         path: Target; its folder is made when missing.
         content: Bytes, or text to be stored as UTF-8.
+        mode: Rights of the file; `PRIVATE` for what only its owner may read.
 
     Raises:
         StorageError: If the folder cannot be written or the disk is full; ``path`` is unchanged.
@@ -36,7 +40,7 @@ def write_atomic(path: Path, content: bytes | str) -> None:
             _write_all(stream, payload)
             stream.flush()
             os.fsync(stream.fileno())
-        temporary.chmod(0o644)  # mkstemp makes files private; stores are shared
+        temporary.chmod(mode)  # mkstemp makes files private
         temporary.replace(path)
         temporary = None
         _sync_folder(path.parent)

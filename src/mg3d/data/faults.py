@@ -103,6 +103,7 @@ _HU = {
     "hu_little_soft_tissue": _warn("Little soft tissue", "Look at the scan."),
     "hu_windowed": _warn("Looks windowed", "Export the series with its full range."),
     "hu_stated_rescale": _note("Rescaled by a table"),
+    "hu_window_assumed": _warn("Window of pictures assumed", "State it if you know it."),
     "hu_from_8bit": _note("HU from 8-bit pictures"),
 }
 _GEOMETRY = {
@@ -124,6 +125,9 @@ _GEOMETRY = {
     "geometry_unit": _warn("Not in millimetres", "Check that the converted spacing is true."),
     "geometry_sheared": _warn("Axes not at right angles", "Check whether the gantry was tilted."),
     "geometry_oblique": _note("Oblique", "Nothing: it is resampled along the patient's axes."),
+    "geometry_assumed": _warn(
+        "Spacing assumed", "State it if you know it, or cut the grid by crop_fraction."
+    ),
     "geometry_stated": _note("Geometry from a table"),
 }
 _ANATOMY = {
@@ -184,6 +188,8 @@ _TABLES = {
         "Volume without metadata", "Complete the table; the file alone may lack spacing and HU."
     ),
     "table_fact_malformed": _warn("Metadata not understood", "Correct the cells named."),
+    "file_damaged": _warn("Files damaged", _AGAIN),
+    "table_entry_twice": _note("Entry in two lists"),
     "table_count": _warn("Stated number of scans is wrong", "Check whether scans are missing."),
     "table_split_absent": _warn(
         "A split has tables but no scans", "Copy the scans, unless you do without this split."

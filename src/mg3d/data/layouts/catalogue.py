@@ -50,6 +50,8 @@ class Catalogue:
     label_names: tuple[str, ...] = ()
     faults: tuple[Fault, ...] = ()
     """What is wrong with the tables as such; those whose action is "stop" stop `prepare`."""
+    private_names: bool = False
+    """Files below the folder may be named after persons: show ``image``, never a path."""
 
     def require_sound(self, place: Path) -> None:
         """Stop on faults of the tables.
@@ -75,6 +77,7 @@ def assemble(
     *,
     label_names: tuple[str, ...] = (),
     faults: Sequence[Fault] = (),
+    private_names: bool = False,
 ) -> Catalogue:
     """The catalogue of rows as a layout found them, checked as every layout's are.
 
@@ -84,6 +87,7 @@ def assemble(
         rows: In the layout's order.
         label_names: Names of the rows' labels.
         faults: What the layout noticed itself.
+        private_names: See `Catalogue`.
     """
     rows, at_odds = share_reports(rows)
     none = [] if rows else [Fault(kind="scan_none", message="no scan found; check the path")]
@@ -93,6 +97,7 @@ def assemble(
         rows=tuple(rows),
         label_names=label_names,
         faults=(*faults, *none, *at_odds, *check_identities(rows)),
+        private_names=private_names,
     )
 
 

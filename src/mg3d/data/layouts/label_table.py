@@ -98,7 +98,7 @@ def read_labels(
     faults: list[Fault],
     *,
     values: Mapping[str, float] = VALUES,
-    names: Iterable[str] | None = None,
+    private: bool = False,
 ) -> LabelTable:
     """The labels of a table.
 
@@ -107,26 +107,25 @@ def read_labels(
         key: Column of the study or volume.
         faults: Cells and rows that cannot be right are added here.
         values: Meaning of a cell.
-        names: Columns to take; None for all but ``key``.
+        private: Whether keys are personal, so that no message may hold one.
 
     Raises:
         TableError: If a column is missing.
     """
     taken = tuple(column for column in table.columns if column != key)
-    taken = taken if names is None else tuple(names)
     if key not in table.columns or not taken:
         raise TableError(
             f"{table.path}: a label table has {key} and one column a finding, named by its first "
             "line",
             "table_columns",
         )
-    table.require((key, *taken))
     found: dict[str, tuple[float, ...]] = {}
     places: dict[str, str] = {}
     for record in table.records:
         name = record.text(key)
         if name in found:
-            message = f"{shown(name)} has labels already in {places[name]}"
+            who = "its study" if private else shown(name)
+            message = f"{who} has labels already in {places[name]}"
             faults.append(Fault(kind="label_twice", message=message, place=record.place))
             continue
         found[name] = row_labels(record, taken, faults, values=values)

@@ -26,6 +26,11 @@ class LayoutOptions:
     """Table of labels that lies elsewhere than the layout expects it."""
     reports: Path | None = None
     """Table, file or folder of reports that lies elsewhere than the layout expects it."""
+    key: Path | None = None
+    """File of the secret that turns ids of patients and studies into pseudonyms, for layouts of
+    identified data; made where it is missing. None: beside the folder, named as it is."""
+    links: Path | None = None
+    """Table to write of pseudonyms and what they stand for, readable by its owner only."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,11 +14,10 @@ from mg3d.data.faults import Fault
 from mg3d.data.layouts.catalogue import Catalogue, CatalogueRow, assemble, patients_unknown
 from mg3d.data.layouts.layout import Layout, LayoutOptions
 from mg3d.data.layouts.manifest import relative_image
-from mg3d.data.layouts.msd import peek
 from mg3d.data.layouts.report_table import record_report, section_columns
 from mg3d.data.layouts.side_tables import attach_tables
 from mg3d.data.layouts.site_folder import stem
-from mg3d.data.layouts.table import Record, read_json
+from mg3d.data.layouts.table import Record, peek_json, read_json
 from mg3d.data.layouts.table_error import TableError
 from mg3d.data.scan import ScanSource
 from mg3d.data.splits import Split
@@ -34,7 +33,9 @@ def recognise(path: Path) -> bool:
     """Whether a JSON file lists images for training, validation or testing."""
     if not path.is_file() or path.suffix.lower() != ".json":
         return False
-    content = peek(path)
+    content = peek_json(path)
+    if not isinstance(content, dict):
+        return False
     entries = [entry for part in _LISTS for entry in _as_list(content.get(part))]
     return (
         bool(entries)

@@ -4,7 +4,6 @@ Its labels are segmentations, which nothing here reads; reports and findings, if
 from tables that the command names, by the image's name without its ending.
 """
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from mg3d.data.layouts.layout import Layout, LayoutOptions
 from mg3d.data.layouts.matching import listed
 from mg3d.data.layouts.side_tables import attach_tables
 from mg3d.data.layouts.site_folder import list_folder, stem
-from mg3d.data.layouts.table import read_json
+from mg3d.data.layouts.table import peek_json, read_json
 from mg3d.data.layouts.table_error import TableError
 from mg3d.data.reports import Report
 from mg3d.data.scan import ScanSource
@@ -25,27 +24,15 @@ _LISTS: tuple[tuple[str, Split, str], ...] = (
     ("training", "train", "numTraining"), ("test", "test", "numTest"),
 )  # fmt: skip
 """Key of a list, its split, key of its stated length."""
-_LARGEST = 1 << 26
-"""Bytes; a description is thousands of lines at most, and recognising must be quick."""
-
-
-def peek(path: Path) -> dict[str, Any]:
-    """A JSON object, or {} where a path holds none: for recognising."""
-    try:
-        if path.stat().st_size > _LARGEST:
-            return {}
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return content if isinstance(content, dict) else {}
 
 
 def recognise(path: Path) -> bool:
     """Whether a folder holds a ``dataset.json`` with modalities and a list of training images."""
-    content = peek(path / FILE) if path.is_dir() else peek(path) if path.name == FILE else {}
-    folder = path if path.is_dir() else path.parent
+    folder = path.parent if path.name == FILE else path
+    content = peek_json(folder / FILE)
     return (
-        isinstance(content.get("training"), list)
+        isinstance(content, dict)
+        and isinstance(content.get("training"), list)
         and "modality" in content
         and not any((folder / "imagesTr").glob("*_0000.*"))  # that is nnU-Net's
     )

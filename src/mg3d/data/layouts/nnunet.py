@@ -13,10 +13,10 @@ from mg3d.data.faults import Fault
 from mg3d.data.layouts.catalogue import Catalogue, CatalogueRow, assemble, patients_unknown
 from mg3d.data.layouts.layout import Layout, LayoutOptions
 from mg3d.data.layouts.matching import listed
-from mg3d.data.layouts.msd import FILE, peek
+from mg3d.data.layouts.msd import FILE
 from mg3d.data.layouts.side_tables import attach_tables
 from mg3d.data.layouts.site_folder import SiteFolder, list_folder
-from mg3d.data.layouts.table import read_json
+from mg3d.data.layouts.table import peek_json, read_json
 from mg3d.data.layouts.table_error import TableError
 from mg3d.data.reports import Report
 from mg3d.data.scan import ScanSource
@@ -30,7 +30,9 @@ def recognise(path: Path) -> bool:
     """Whether a folder has numbered channels in ``imagesTr`` and a ``dataset.json``."""
     if not (path / FILE).is_file():
         return False
-    content = peek(path / FILE)
+    content = peek_json(path / FILE)
+    if not isinstance(content, dict):
+        return False
     numbered = any((path / "imagesTr").glob("*_[0-9][0-9][0-9][0-9].*"))
     return "channel_names" in content or ("modality" in content and numbered)
 

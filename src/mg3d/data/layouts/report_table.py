@@ -39,6 +39,14 @@ class ReportTable:
             places={rename(key): place for key, place in self.places.items()},
         )
 
+    def only(self, keep: Callable[[str], bool]) -> Self:
+        """The reports of some keys."""
+        return replace(
+            self,
+            reports={key: report for key, report in self.reports.items() if keep(key)},
+            places={key: place for key, place in self.places.items() if keep(key)},
+        )
+
     def attach(
         self,
         rows: Sequence[CatalogueRow],
@@ -104,6 +112,10 @@ def read_reports(path: Path, keys: str | Sequence[str], faults: list[Fault]) -> 
     reports: dict[str, Report] = {}
     places: dict[str, str] = {}
     for key, place, report in found:
+        if not key:
+            message = "the key of a report is empty"
+            faults.append(Fault(kind="table_cell_empty", message=message, place=place))
+            continue
         known = reports.get(key)
         if known is not None and not report.is_empty and not known.is_empty:
             if known.report_id != report.report_id:
@@ -138,14 +150,15 @@ def _fold(name: str) -> str:
     return name.strip().lower().replace(" ", "_")
 
 
-def _key_column(columns: Iterable[str], names: Sequence[str]) -> str | None:
+def key_column(columns: Iterable[str], names: Sequence[str]) -> str | None:
+    """The first of the names that is a column; case, spaces and underscores do not count."""
     folded = {_fold(column).replace("_", ""): column for column in columns}
     wanted = (_fold(name).replace("_", "") for name in names)
     return next((folded[name] for name in wanted if name in folded), None)
 
 
 def _table(table: Table, names: Sequence[str]) -> Iterable[tuple[str, str, Report]]:
-    key = _key_column(table.columns, names)
+    key = key_column(table.columns, names)
     columns = section_columns(table.columns)
     if key is None or not any(columns):
         table.require((names[0],), (*names[1:], "findings", "impression", "report"))

@@ -22,6 +22,8 @@ ENDINGS = (".csv", ".tsv", ".jsonl", ".ndjson", ".xlsx")
 """Files that `read_table` understands."""
 _COLUMN_LIKE = re.compile("[a-z_]{1,20}")
 _NEAR_NAME = 0.6  # studyid, patient and images are nearer; Patricia is not (0.56 to patient_id)
+_LARGEST_PEEK = 1 << 28
+"""Bytes; lists of the largest public data sets are a tenth of it."""
 _LONGEST_CELL = 1 << 24
 """Characters; the csv module stops at 131,072 by default, which a long report exceeds."""
 
@@ -136,6 +138,16 @@ def read_json(path: Path) -> Any:
     except (json.JSONDecodeError, RecursionError) as error:
         reason = error.msg if isinstance(error, json.JSONDecodeError) else "nested too deeply"
         raise TableError(f"{path}: not JSON ({reason})", "table_unreadable") from error
+
+
+def peek_json(path: Path) -> Any:
+    """The document of a JSON file, None where there is none: quick, for recognising."""
+    try:
+        if path.stat().st_size > _LARGEST_PEEK:
+            return None
+        return json.loads(path.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError, RecursionError):
+        return None
 
 
 def _content(path: Path) -> bytes:
