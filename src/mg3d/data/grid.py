@@ -101,6 +101,7 @@ def plan_axes(
 
 def _plan_axis(axis: int, size: int, spacing: float, settings: GridConfig) -> AxisPlan:
     target = settings.grid[axis]
+    spacing = float(np.float32(spacing))  # so that 0.7 of one format is 0.7 of another
     metric = None if settings.spacing_mm is None else settings.spacing_mm[axis] / spacing
     if settings.crop_fraction is None:
         assert metric is not None
