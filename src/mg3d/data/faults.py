@@ -130,6 +130,40 @@ _GEOMETRY = {
     ),
     "geometry_stated": _note("Geometry from a table"),
 }
+_SERIES = "Name the folder, or the series_uid, of a CT in HU."
+_DICOM = {
+    "dicom_no_series": _aside("No CT series", _SERIES),
+    "dicom_series_absent": _aside("Series named is not there", "Correct series_uid or the path."),
+    "dicom_too_few_slices": _aside("A single slice", "Name the folder of the whole series."),
+    "dicom_mixed_slices": _aside("Slices of several stacks", "Split the series."),
+    "dicom_no_position": _aside("Slices without position", "Export the series again."),
+    "dicom_same_position": _aside("Different slices at one position", "Split the series."),
+    "dicom_gap": _aside("Slices missing", "Copy the whole series."),
+    "dicom_pixels": _aside("Pixels damaged", _AGAIN),
+    "dicom_syntax": _aside("Compression not supported", "Export the series uncompressed."),
+    "dicom_quantity": _aside("Another quantity than HU", _SERIES),
+    "dicom_quantity_unknown": _warn("Quantity not stated as HU", "Look at the values."),
+    "dicom_rescale_missing": _warn("No slope and intercept", "Look at the values."),
+    "dicom_derived": _warn("Only derived slices", "Use the original series if there is one."),
+    "dicom_gantry_tilt": _warn("Gantry tilted, resampled upright", "Look at the scan."),
+    "dicom_shifted_slices": _warn("Slices shifted, resampled upright", "Look at the scan."),
+    "dicom_tilt_at_odds": _warn("Tilt contradicts the positions", "Look at the scan from aside."),
+    "dicom_missing_slices": _warn("Few slices missing, interpolated", "Copy the whole series."),
+    "dicom_uneven_slices": _warn("Slices uneven, interpolated", "Look at the scan."),
+    "dicom_several_phases": _warn("Several phases, one taken", "Split the series by phase."),
+    "dicom_padding_in_tissue": _warn("Padding value in the range of tissue", "Look at the scan."),
+    "dicom_bits": _warn("Values beyond their stated bits", "Look at the values."),
+    "dicom_damaged_files": _warn("Damaged files in the folder", _AGAIN),
+    "dicom_absent_files": _warn("Files of a DICOMDIR missing", "Copy the whole disc."),
+    "dicom_lossy": _warn("Compressed with losses", "Use the original images if there are any."),
+    "dicom_other_series": _note("Other CT series beside the one taken"),
+    "dicom_left_out": _note("Localizers and other pictures left out"),
+    "dicom_duplicate_slices": _note("Slices stored twice"),
+    "dicom_padding": _note("Padding set to air"),
+    "dicom_thickness": _note("Thickness is not the distance of slices; positions win"),
+    "dicom_distance_at_odds": _note("Stated distance is not that of the slices; positions win"),
+    "dicom_monochrome1": _note("Shown inverted, values unchanged"),
+}
 _ANATOMY = {
     "anatomy_not_chest": _warn("No lungs in view", "Leave it out of a study of the chest."),
     "anatomy_upside_down": _warn("Looks upside down", "Compare the affine with the source."),
@@ -240,6 +274,6 @@ _COLLECTION = {  # what only a look at all scans and reports shows: `mg3d audit`
 }
 
 FAULTS: dict[str, FaultKind] = (
-    _FILES | _HU | _GEOMETRY | _ANATOMY | _REPORTS | _TABLES | _COLLECTION
+    _FILES | _HU | _GEOMETRY | _DICOM | _ANATOMY | _REPORTS | _TABLES | _COLLECTION
 )
 """Name -> kind. Names are stable: they stand in quarantine files, audits and indices."""

@@ -22,10 +22,16 @@ READERS = {
     ".mha": "metaimage",
     ".mhd": "metaimage",
     ".npz": "npz",
+    ".dcm": "dicom",
+    ".dicom": "dicom",
+    ".ima": "dicom",
+    "dicomdir": "dicom",
 }
-"""Ending of a file -> module of `mg3d.data.readers`; its function `read` takes a ScanSource."""
+"""Ending of a file -> module of `mg3d.data.readers`; its function `read` takes a ScanSource.
+
+Files of other endings, and without, are DICOM if they begin as DICOM does."""
 PICTURES = (".jpg", ".jpeg", ".png")
-"""Endings of slices in a folder; a folder without any of them holds a DICOM series."""
+"""Endings of slices in a folder; a folder with DICOM files holds a series, pictures or not."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,13 +113,15 @@ def source_files(source: ScanSource) -> tuple[Path, ...]:
 def _reader(path: Path) -> Any:
     """The module that reads such a path; imported only now, since some load heavy libraries."""
     if ask(path.is_dir):
-        name = "pictures" if ask(lambda: _holds_pictures(path)) else "dicom"
+        name = "pictures" if ask(lambda: _holds_pictures_alone(path)) else "dicom"
         return importlib.import_module(f"mg3d.data.readers.{name}")
     for ending, name in READERS.items():
         if path.name.lower().endswith(ending):
             if not ask(path.is_file):
                 raise ScanError("no such file; check the path in the manifest", "missing_file")
             return importlib.import_module(f"mg3d.data.readers.{name}")
+    if ask(path.is_file) and _begins_as_dicom(path):
+        return importlib.import_module("mg3d.data.readers.dicom")
     raise ScanError(
         f"unknown format {path.suffix!r}; supported: {', '.join(READERS)}, a folder of DICOM "
         f"files, a folder of slices ({', '.join(PICTURES)}). Convert the image, for example to "
@@ -122,8 +130,16 @@ def _reader(path: Path) -> Any:
     )
 
 
-def _holds_pictures(folder: Path) -> bool:
-    return any(entry.suffix.lower() in PICTURES for entry in folder.iterdir())
+def _holds_pictures_alone(folder: Path) -> bool:
+    """Whether a folder holds pictures and no DICOM: viewers on discs add pictures to a series."""
+    found = sorted(folder.iterdir())
+    pictures = any(entry.suffix.lower() in PICTURES for entry in found)
+    return pictures and not any(map(_begins_as_dicom, filter(Path.is_file, found)))
+
+
+def _begins_as_dicom(path: Path) -> bool:
+    answer: bool = importlib.import_module("mg3d.data.readers.dicom_files").is_dicom(path)
+    return answer
 
 
 def ask(question: Callable[[], bool]) -> bool:

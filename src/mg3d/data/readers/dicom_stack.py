@@ -1,0 +1,242 @@
+"""Stack: how the frames of a series lie above each other, by their positions alone.
+
+Thickness, distance and tilt in the header are not used; where they contradict the positions a
+fault says so. A stack that is not an even, upright pile is given a plan of how to resample it, or
+refused; it is never taken for even.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from mg3d.data.readers.dicom_frame import Frame
+from mg3d.data.readers.dicom_plan import ResamplingPlan, even_positions
+from mg3d.data.scan_error import ScanError
+
+Faults = tuple[tuple[str, str], ...]
+
+SAME_MM = 0.01
+"""Slices nearer than this lie at one position."""
+
+_ROUNDING_MM = 0.06
+"""Scanners round positions, some to 0.1 mm; less than this is no unevenness."""
+_SMALL_GAP_MM = 5.0
+_SMALL_GAP_STEPS = 1.5
+"""A gap is small, and interpolated over, up to the larger of 5 mm and 1.5 usual distances."""
+_MOST_NEW_SLICES = 4
+"""Even slices for each stored one; more means that the distances have no common measure."""
+_SHIFT_PIXELS = 0.5
+_AGREE = 0.01
+_TILT_DEGREES = 0.5
+_STRAIGHT = 1e-2
+"""Tolerated error of the length of direction cosines and of their right angle."""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Stack:
+    """Frames in the order of the normal of their planes."""
+
+    places: tuple[tuple[Frame, ...], ...]
+    """Frames at each position, one unless several lie at the same."""
+    affine: npt.NDArray[np.float64]
+    """(4, 4) from (column, row, slice) to patient mm, RAS+; of the resampled stack, if planned."""
+    plan: ResamplingPlan | None
+    """How to make it even and upright; None where it is."""
+    faults: Faults
+
+
+def stack(frames: Sequence[Frame]) -> Stack:
+    """Pile up frames of equal size, orientation and spacing.
+
+    Args:
+        frames: At least two positions, all with position, orientation and spacing.
+
+    Returns:
+        The stack, with notes and warnings about what is unusual.
+
+    Raises:
+        ScanError: Damaged orientation, a single position, or a gap too wide to interpolate.
+    """
+    rows, columns = _directions(frames[0])
+    normal = np.cross(rows, columns)
+    places = piles(frames, normal)
+    if len(places) < 2:
+        raise ScanError(
+            f"{len(frames)} slice(s) at a single position: no volume. Give the folder of the whole "
+            "series.",
+            "dicom_too_few_slices",
+        )
+    positions = np.array([pile[0].position_mm for pile in places])
+    relative = positions - positions[0]
+    distances = relative @ normal
+    offsets = np.stack([relative @ rows, relative @ columns], axis=1)
+    row_mm, column_mm = _spacing(frames[0])
+    faults = _header_faults(frames[0], distances, offsets)
+    even, uneven_faults = _evenness(distances, float(positions[0] @ normal))
+    shifted = np.abs(offsets / (column_mm, row_mm)).max() > _SHIFT_PIXELS
+    plan, origin, step = None, positions[0], relative[-1] / (len(places) - 1)
+    if even is not None or shifted:
+        plan = ResamplingPlan(
+            shape=(frames[0].columns, frames[0].rows),
+            distances=distances,
+            targets=distances if even is None else even,
+            shifts=offsets / (column_mm, row_mm) if shifted else np.zeros_like(offsets),
+        )
+        corner = plan.corner * (column_mm, row_mm)
+        origin = positions[0] + corner[0] * rows + corner[1] * columns
+        step = normal * distances[-1] / (plan.num_slices - 1)
+        if not shifted:  # keep a drift of less than half a pixel, exactly
+            step = relative[-1] / (plan.num_slices - 1)
+    faults += uneven_faults + (_tilt_faults(distances, offsets) if shifted else ())
+    affine = _to_ras(rows * column_mm, columns * row_mm, step, origin)
+    return Stack(places=places, affine=affine, plan=plan, faults=faults)
+
+
+def piles(
+    frames: Sequence[Frame], normal: npt.NDArray[np.float64]
+) -> tuple[tuple[Frame, ...], ...]:
+    """Frames in the order of their positions along a direction, equal positions together."""
+    heights = [float(np.dot(frame.position_mm or (0, 0, 0), normal)) for frame in frames]
+    order = sorted(
+        range(len(frames)), key=lambda i: (heights[i], frames[i].path.as_posix(), frames[i].index)
+    )
+    found: list[list[Frame]] = []
+    last = -math.inf
+    for index in order:
+        if heights[index] - last > SAME_MM:
+            found.append([])
+            last = heights[index]
+        found[-1].append(frames[index])
+    return tuple(map(tuple, found))
+
+
+def normal_of(frame: Frame) -> npt.NDArray[np.float64]:
+    """Unit vector at right angles to the plane of a frame, LPS.
+
+    Raises:
+        ScanError: If the orientation is damaged.
+    """
+    return np.cross(*_directions(frame))
+
+
+def _directions(frame: Frame) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    cosines = np.array(frame.orientation, dtype=np.float64).reshape(2, 3)
+    lengths = np.linalg.norm(cosines, axis=1)
+    if np.abs(lengths - 1).max() > _STRAIGHT or abs(cosines[0] @ cosines[1]) > _STRAIGHT:
+        raise ScanError(
+            f"direction cosines of lengths {lengths[0]:g} and {lengths[1]:g}, product "
+            f"{cosines[0] @ cosines[1]:g}: not two unit vectors at right angles. Export the series "
+            "again.",
+            "geometry_damaged",
+        )
+    rows = cosines[0] / lengths[0]
+    columns = cosines[1] - rows * (cosines[1] @ rows)
+    return rows, columns / np.linalg.norm(columns)
+
+
+def _spacing(frame: Frame) -> tuple[float, float]:
+    assert frame.spacing_mm is not None
+    row_mm, column_mm = frame.spacing_mm
+    if row_mm <= 0 or column_mm <= 0:
+        raise ScanError(
+            f"pixel spacing ({row_mm:g}, {column_mm:g}) mm is not above 0; the header is damaged. "
+            "Export the series again.",
+            "geometry_zero_spacing",
+        )
+    return row_mm, column_mm
+
+
+def _to_ras(
+    along_row: npt.NDArray[np.float64],
+    along_column: npt.NDArray[np.float64],
+    step: npt.NDArray[np.float64],
+    origin: npt.NDArray[np.float64],
+) -> npt.NDArray[np.float64]:
+    """DICOM counts to the left and to the back, this package to the right and to the front."""
+    affine = np.eye(4)
+    affine[:3] = np.stack([along_row, along_column, step, origin], axis=1)
+    affine[:2] *= -1
+    return affine
+
+
+def _evenness(
+    distances: npt.NDArray[np.float64], start_mm: float
+) -> tuple[npt.NDArray[np.float64] | None, Faults]:
+    """Even positions to resample to, None where the slices have them; and what was noticed."""
+    gaps = np.diff(distances)
+    usual = float(np.median(gaps))
+    regular = np.linspace(0, distances[-1], len(distances))
+    if np.abs(distances - regular).max() <= _ROUNDING_MM:
+        return None, ()
+    limit = max(_SMALL_GAP_MM, _SMALL_GAP_STEPS * usual)
+    wide = np.flatnonzero(gaps > limit)
+    even = even_positions(distances, usual)
+    if wide.size or len(even) > _MOST_NEW_SLICES * len(distances):
+        raise ScanError(_gap_message(distances, start_mm, usual, limit), "dicom_gap")
+    num_missing = _missing(gaps, usual)
+    shown = f"distances of {gaps.min():g} to {gaps.max():g} mm, usually {usual:g}"
+    if num_missing.sum():
+        first = start_mm + distances[int(num_missing.argmax())]
+        message = (
+            f"{num_missing.sum()} of {len(distances) + num_missing.sum()} slices missing ({shown}; "
+            f"the first after {first:.1f} mm), interpolated"
+        )
+        return even, (("dicom_missing_slices", message),)
+    return even, (("dicom_uneven_slices", f"{shown}; interpolated to {even[1]:g} mm"),)
+
+
+def _missing(gaps: npt.NDArray[np.float64], usual: float) -> npt.NDArray[np.int64]:
+    """How many slices each gap lacks, judged by the usual distance."""
+    return np.maximum(np.rint(gaps / usual).astype(np.int64) - 1, 0)
+
+
+def _gap_message(
+    distances: npt.NDArray[np.float64], start_mm: float, usual: float, limit: float
+) -> str:
+    gaps = np.diff(distances)
+    widest = int(gaps.argmax())
+    low, high = start_mm + distances[widest], start_mm + distances[widest + 1]
+    return (
+        f"about {_missing(gaps, usual).sum():,} slices missing in {(gaps > limit).sum()} gap(s), "
+        f"the widest of {gaps[widest]:.1f} mm from {low:.1f} to {high:.1f} mm; slices are usually "
+        f"{usual:g} mm apart, and gaps up to {limit:g} mm are interpolated. Copy the whole series."
+    )
+
+
+def _tilt_faults(distances: npt.NDArray[np.float64], offsets: npt.NDArray[np.float64]) -> Faults:
+    """Whether slices drift evenly, as under a tilted gantry, or jump."""
+    drift = offsets[-1] / distances[-1]
+    straight = np.abs(offsets - distances[:, None] * drift).max() <= 1.0
+    if straight:
+        degrees = math.degrees(math.atan(float(np.linalg.norm(drift))))
+        message = f"{degrees:.1f} degrees; slices shifted to stand upright, in-plane interpolation"
+        return (("dicom_gantry_tilt", message),)
+    widest = float(np.linalg.norm(offsets - offsets[0], axis=1).max())
+    message = f"by up to {widest:.1f} mm within their plane; shifted back, in-plane interpolation"
+    return (("dicom_shifted_slices", message),)
+
+
+def _header_faults(
+    frame: Frame, distances: npt.NDArray[np.float64], offsets: npt.NDArray[np.float64]
+) -> Faults:
+    """Where the header contradicts the positions, which win."""
+    faults = []
+    usual = float(np.median(np.diff(distances)))
+    for kind, name, stated in (
+        ("dicom_thickness", "SliceThickness", frame.thickness_mm),
+        ("dicom_distance_at_odds", "SpacingBetweenSlices", frame.between_mm),
+    ):
+        # The sign of SpacingBetweenSlices says in which direction a scanner counts.
+        if stated and abs(abs(stated) - usual) > max(_AGREE * usual, SAME_MM):
+            faults.append((kind, f"{name} {stated:g} mm, positions {usual:g} mm apart; they win"))
+    drift = np.linalg.norm(offsets[-1]) / distances[-1]
+    found = math.degrees(math.atan(float(drift)))
+    if frame.tilt_degrees is not None and abs(abs(frame.tilt_degrees) - found) > _TILT_DEGREES:
+        message = (
+            f"GantryDetectorTilt {frame.tilt_degrees:g} degrees, positions {found:.1f}; they win"
+        )
+        faults.append(("dicom_tilt_at_odds", message))
+    return tuple(faults)
