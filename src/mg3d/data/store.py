@@ -26,6 +26,7 @@ from mg3d.files import sha256
 SCHEMA = "mg3d.store/3"
 STORE_FILE = "store.json"
 PREPARING_FILE = "preparing.json"
+REMOVING_FILE = "removing.json"
 INDEX_FILE = "index.jsonl"
 REPORTS_FILE = "reports.jsonl"
 QUARANTINE_FILE = "quarantine.jsonl"
@@ -209,6 +210,13 @@ def volume_path(store: Path, volume_id: str) -> Path:
     return store / VOLUME_FOLDER / f"{volume_id}.safetensors"
 
 
+def stored_volumes(store: Path) -> set[str]:
+    """Ids of all volumes whose file is in a store, whether its index names them or not."""
+    ending = ".safetensors"
+    files = (store / VOLUME_FOLDER).glob(f"[!.]*{ending}")
+    return {path.name.removesuffix(ending) for path in files}
+
+
 def hash_content(
     settings: dict[str, Any], label_names: Sequence[str], index: bytes, reports: bytes
 ) -> str:
@@ -225,6 +233,10 @@ def _read_description(path: Path) -> dict[str, Any]:
     try:
         content: dict[str, Any] = json.loads((path / STORE_FILE).read_text(encoding="utf-8"))
     except FileNotFoundError:
+        if (path / REMOVING_FILE).is_file():
+            raise DataError(
+                f"{path}: removing a patient was interrupted here; run the same `mg3d remove` again"
+            ) from None
         if (path / PREPARING_FILE).is_file():
             raise DataError(
                 f"{path}: this store is half-written; `mg3d prepare` was stopped or is still "
