@@ -12,7 +12,7 @@ _LEADS = "".join(char for char, byte in _BYTE_OF.items() if 0xC2 <= byte <= 0xE2
 _TAILS = "".join(char for char, byte in _BYTE_OF.items() if byte < 0xC0)
 _MISREAD = re.compile(f"[{_LEADS}][{re.escape(_TAILS)}]{{1,2}}")
 _PLAUSIBLE = re.compile(
-    "[\u00a0-\u00ff\u0160\u0161\u0178\u017d\u017e\u0192\u02c6\u02dc\u0391-\u03c9"
+    "[\u0080-\u00ff\u0152\u0153\u0160\u0161\u0178\u017d\u017e\u0192\u02c6\u02dc\u0391-\u03c9"
     "\u2010-\u2027\u202f-\u2044\u20ac\u2103\u2122\u2190-\u22ff\u25a0-\u25ff]"
 )
 """What English reports hold beyond ASCII: accents, Greek, dashes, quotes, arrows, comparisons."""
@@ -38,13 +38,14 @@ def repair(text: str) -> tuple[str, int]:
     if text.isascii() and text.isprintable():
         return text, 0
     num_repaired = 0
-    while True:  # the mistake may have happened several times over; each pass shortens the text
-        reread = _MISREAD.sub(_reread, text)
-        num_repaired += len(text) - len(reread)
-        cleaned = _UNPRINTABLE.sub("", _BREAK.sub("\n", reread))
-        if cleaned == text:
+    while True:  # each pass shortens the text or is the last
+        before = text
+        while (reread := _MISREAD.sub(_reread, text)) != text:  # the mistake, several times over
+            num_repaired += len(text) - len(reread)
+            text = reread
+        text = _UNPRINTABLE.sub("", _BREAK.sub("\n", text))
+        if text == before:
             return text, num_repaired
-        text = cleaned
 
 
 def count_lost(text: str) -> int:

@@ -37,8 +37,9 @@ class Report:
         faults: list[tuple[str, str]] = []
         for name in ("findings", "impression"):
             object.__setattr__(self, name, _clean(getattr(self, name), faults))
-        if faults:
-            object.__setattr__(self, "faults", (*self.faults, *dict.fromkeys(faults)))
+        known = {kind for kind, _ in self.faults}
+        new = tuple(fault for fault in dict.fromkeys(faults) if fault[0] not in known)
+        object.__setattr__(self, "faults", self.faults + new)
 
     @classmethod
     def from_text(cls, text: str) -> Self:
