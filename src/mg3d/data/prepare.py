@@ -15,8 +15,10 @@ from mg3d.data.backends import Backend, Workers
 from mg3d.data.claim import claim, refuse_half_removed, refuse_to_drop
 from mg3d.data.clauses import ClauseRule
 from mg3d.data.faults import FAULTS
+from mg3d.data.forecast import forecast
 from mg3d.data.grid import GridConfig
 from mg3d.data.intake import ScanOutcome, set_aside, take_in
+from mg3d.data.layouts.catalogue import Catalogue
 from mg3d.data.layouts.layout import AUTO, LayoutOptions, read_catalogue
 from mg3d.data.lock import locked
 from mg3d.data.plan import Plan, make_plan, with_faults
@@ -82,17 +84,22 @@ class PrepareConfig:
         if self.limit < 0:
             raise ConfigError(f"limit {self.limit}: 0 for all volumes, or a number of them")
         object.__setattr__(self, "readmit", tuple(self.readmit))
-        Workers(backend=self.backend, num=self.num_workers, address=self.address)
+        _ = self.workers  # raises for what is impossible
+
+    @property
+    def workers(self) -> Workers:
+        """Who does the work."""
+        return Workers(backend=self.backend, num=self.num_workers, address=self.address)
 
 
-def prepare(settings: PrepareConfig) -> VolumeStore:
+def prepare(settings: PrepareConfig) -> VolumeStore | None:
     """Make a store from scans and reports.
 
     Args:
         settings: What and how.
 
     Returns:
-        The store, opened.
+        The store, opened; None for a dry run, which only prints its forecast.
 
     Raises:
         ConfigError: If the folder holds a store made with other settings, or volumes that this
@@ -111,23 +118,17 @@ def prepare(settings: PrepareConfig) -> VolumeStore:
         split=settings.split,
         keep_without_report=settings.keep_without_report,
     )
+    if settings.dry_run:
+        forecast(_plan(catalogue, settings), settings.out, settings.workers).show(settings.out)
+        return None
     with locked(settings.out, "prepare"):
         refuse_half_removed(settings.out)
-        removed = RemovedPatients.read(settings.out).without(settings.readmit)
-        plan = make_plan(
-            catalogue,
-            settings.out,
-            settings.geometry,
-            removed,
-            keep_without_report=settings.keep_without_report,
-            limit=settings.limit,
-            verify=settings.verify,
-        )
+        plan = _plan(catalogue, settings)
         if not settings.overwrite:
             refuse_to_drop(settings.out, {job.volume_id for job in plan.jobs})
         claim(settings.out, store_settings, overwrite=settings.overwrite)
         if settings.readmit:
-            removed.write(settings.out)
+            _removed(settings).write(settings.out)
         outcomes = _take_in_all(plan, settings)
         publish(settings.out, plan.rows, catalogue.label_names, store_settings, outcomes)
     aside = [outcomes[row.volume_id] for row in plan.rows if outcomes[row.volume_id].problem]
@@ -139,6 +140,22 @@ def prepare(settings: PrepareConfig) -> VolumeStore:
             "the same command again, or accept it with --allow_quarantine true."
         )
     return VolumeStore.open(settings.out)
+
+
+def _removed(settings: PrepareConfig) -> RemovedPatients:
+    return RemovedPatients.read(settings.out).without(settings.readmit)
+
+
+def _plan(catalogue: Catalogue, settings: PrepareConfig) -> Plan:
+    return make_plan(
+        catalogue,
+        settings.out,
+        settings.geometry,
+        _removed(settings),
+        keep_without_report=settings.keep_without_report,
+        limit=settings.limit,
+        verify=settings.verify,
+    )
 
 
 def _take_in_all(plan: Plan, settings: PrepareConfig) -> dict[str, ScanOutcome]:
