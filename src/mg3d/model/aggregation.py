@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from mg3d.errors import ConfigError
-from mg3d.model.fusion import attend
+from mg3d.model.fusion import attend, products
 
 
 class GateAggregation(nn.Module):
@@ -44,7 +44,7 @@ class GateAggregation(nn.Module):
         """
         x_BSD, y_BD = clauses_BSD, volume_BD
         for query, key, value in zip(self.queries, self.keys, self.values, strict=True):
-            scores_BS = (key(x_BSD) @ query(y_BD)[:, :, None]).squeeze(-1)
+            scores_BS = products(key, x_BSD, query, y_BD[:, None]).squeeze(-1)
             gate_BS = torch.sigmoid(scores_BS / math.sqrt(x_BSD.shape[-1]))
             x_BSD = gate_BS[:, :, None] * value(x_BSD) * clause_mask_BS[:, :, None]
             y_BD = torch.tanh(self.summary(masked_mean(x_BSD, clause_mask_BS)))

@@ -64,7 +64,7 @@ class GateBlock(nn.Module):
         Returns:
             (B, n, D).
         """
-        scores_Bnm = self.query(x_BnD) @ self.key(y_BmD).transpose(1, 2)
+        scores_Bnm = products(self.query, x_BnD, self.key, y_BmD)
         opening_Bnm = torch.sigmoid(scores_Bnm / math.sqrt(x_BnD.shape[-1]))
         present_B = y_mask_Bm.any(dim=1)
         if not self.mean_over_padding:
@@ -188,6 +188,20 @@ class FusionStack(nn.Module):
                 second_block(second_BmD, first_BnD, first_mask_Bn),
             )
         return first_BnD, second_BmD
+
+
+def products(query: nn.Module, x_BnD: Tensor, key: nn.Module, y_BmD: Tensor) -> Tensor:
+    """``<q(x_i), k(y_j)>``, (B, n, m); the shorter side carries both matrices.
+
+    The product is bilinear, so the matrix of the longer side can act on the shorter one instead:
+    2 min(n, m) rows are multiplied by a matrix, not n + m.
+    """
+    assert isinstance(query, nn.Linear)  # nn.ModuleList forgets what it holds
+    if x_BnD.shape[1] < y_BmD.shape[1]:
+        return products(key, y_BmD, query, x_BnD).transpose(1, 2)
+    key_BmD: Tensor = key(y_BmD)
+    scores_Bnm = x_BnD @ (key_BmD @ query.weight).transpose(1, 2)
+    return scores_Bnm + (key_BmD @ query.bias)[:, None, :]
 
 
 def attend(

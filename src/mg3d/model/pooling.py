@@ -3,7 +3,8 @@
 Mean pooling of image tokens kept contrastive losses at ln(batch) in trials; what made them take
 off was a read-out that knows where a token lies. So both volume poolers hold one set of weights a
 position, and a model is tied to its token grid.
-Axes: B batch, N tokens, D features, Q queries, h heads, d features a head, P channels a token.
+Axes: B batch, N tokens, D features, Q queries, h heads, d features a head,
+K = h Q, P channels a token.
 """
 
 import math
@@ -14,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from mg3d.errors import ConfigError
-from mg3d.model.fusion import attend, split_heads
+from mg3d.model.fusion import split_heads
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,12 +71,24 @@ class AttentionPool(nn.Module):
 
     def read(self, tokens_BND: Tensor, mask_BN: Tensor) -> Tensor:
         """What goes into the last linear layer `out`, (B, Q D)."""
+        # A few queries against many tokens: the matrices of key and value act on what the queries
+        # ask and find, 2 Q rows of a volume, and not on its N tokens.
+        width = tokens_BND.shape[-1] // self.heads
         normed_BND = self.norm(tokens_BND)
-        queries_BQD = self.query_tokens.expand(len(tokens_BND), -1, -1)
-        found_BQD = attend(
-            queries_BQD, self.key(normed_BND), self.value(normed_BND), mask_BN, heads=self.heads
+        queries_hQd = self.query_tokens.view(-1, self.heads, width).transpose(0, 1)
+        key_hdD = self.key.weight.view(self.heads, width, -1)
+        value_hdD = self.value.weight.view(self.heads, width, -1)
+        asked_KD = (queries_hQd @ key_hdD).flatten(0, 1) / math.sqrt(width)
+        present_B = mask_BN.any(dim=1)
+        absent_BN = ~mask_BN & present_B[:, None]  # a softmax over nothing would be NaN
+        scores_BKN = (asked_KD @ normed_BND.transpose(1, 2)).masked_fill(
+            absent_BN[:, None], -torch.inf
         )
-        return found_BQD.flatten(1)
+        seen_BhQD = (scores_BKN.softmax(dim=-1) @ normed_BND).unflatten(1, (self.heads, -1))
+        found_BhQd = seen_BhQD @ value_hdD.transpose(1, 2)
+        found_BQD = found_BhQd.transpose(1, 2).flatten(2) + self.value.bias
+        read: Tensor = found_BQD.flatten(1) * present_B[:, None]
+        return read
 
     def leave_one_out(self, tokens_BND: Tensor) -> Tensor:
         """Pool (B, N, D) N times, each time without one of the tokens, (B, N, D)."""
