@@ -23,6 +23,10 @@ from mg3d.errors import ConfigError, Mg3dError
 COMMANDS: dict[str, tuple[str, str, str, str]] = {
     "phantom": ("mg3d.phantom.phantom", "PhantomConfig", "phantom",
                 "write a synthetic hospital: CT volumes, reports, labels, masks"),
+    "export": ("mg3d.phantom.export.export", "ExportConfig", "export",
+               "write a phantom as a public data set or a hospital lays its data out"),
+    "layouts": ("mg3d.data.layouts.listing", "LayoutsConfig", "layouts",
+                "list the layouts of scans and reports that can be read"),
     "audit": ("mg3d.audit.audit", "AuditConfig", "audit",
               "look for faults in scans, reports and tables before training on them"),
     "prepare": ("mg3d.data.prepare", "PrepareConfig", "prepare",
