@@ -1,4 +1,5 @@
-"""Gathering and summing over processes: the only file that names `torch.distributed`.
+"""Gathering and summing over processes: with `training/sharding.py` all that names
+`torch.distributed`.
 
 Everything works without a process group (then there is one rank, number 0). The invariant: if each
 rank computes its share of a loss from gathered rows, the sum over ranks of the gradients is the
@@ -13,7 +14,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
@@ -41,6 +42,13 @@ def sum_over_ranks(tensor: Tensor) -> Tensor:
     if world_size() > 1:
         dist.all_reduce(total)
     return total
+
+
+def copy_from_first(module: nn.Module) -> None:
+    """Give every rank the parameters and buffers of rank 0, in place."""
+    if world_size() > 1:
+        for tensor in (*module.parameters(), *module.buffers()):
+            dist.broadcast(tensor.detach(), src=0)
 
 
 def first_row(num_rows: int, device: torch.device) -> int:

@@ -22,9 +22,10 @@ from mg3d.errors import CheckpointError, ConfigError, DataError, StorageError
 from mg3d.model.vlm import FULL_METHOD
 from mg3d.training import loop as training_loop
 from mg3d.training.corpus import CorpusConfig
-from mg3d.training.loop import EXIT_REQUEUE, LoopConfig
+from mg3d.training.loop import LoopConfig
 from mg3d.training.pretrain import PretrainConfig, _plain, pretrain
 from mg3d.training.start import StartConfig
+from mg3d.training.stop import EXIT_REQUEUE
 from mg3d.weights.release import load_model
 
 LONG = LoopConfig(steps=40, batch_size=4, checkpoint_every=3, log_every=1, shortcut_every=0)
@@ -190,11 +191,11 @@ def test_lower_precision_trains_and_resumes(
     config = settings(run=tmp_path / "stopped", precision=precision)
     original = training_loop.training_step
 
-    def killed(run, batch, context, clip_norm):
+    def killed(run, batch, context, clip_norm, stop):
         if context.step == 3:  # a checkpoint was saved after step 2
             raise KeyboardInterrupt
         assert batch.image.dtype == torch.float32  # not rounded before the model sees it
-        return original(run, batch, context, clip_norm)
+        return original(run, batch, context, clip_norm, stop)
 
     with monkeypatch.context() as patch:
         patch.setattr(training_loop, "training_step", killed)
@@ -248,11 +249,11 @@ def test_a_loss_that_is_not_finite_stops_before_the_step_and_names_studies(
     seen: list[str] = []
     original = training_loop.training_step
 
-    def poisoned(run, batch, context, clip_norm):
+    def poisoned(run, batch, context, clip_norm, stop):
         if context.step == 2:
             batch.image[1, 0, 0, 0, 0] = float("nan")
             seen.append(batch.study_ids[1])
-        return original(run, batch, context, clip_norm)
+        return original(run, batch, context, clip_norm, stop)
 
     monkeypatch.setattr(training_loop, "training_step", poisoned)
     with pytest.raises(DataError, match="step 3: the loss is nan; the weights were not") as caught:

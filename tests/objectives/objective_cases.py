@@ -30,7 +30,7 @@ LEAVES = (
     "reconstruction",
 )
 PER_TOKEN = {"token_logits", "token_targets"}
-PER_RUN = {"logit_scale", "logit_bias", "similarity_cutoffs"}
+PER_RUN = {"logit_scale", "logit_bias", "similarity_cutoffs", "counts"}
 
 
 @dataclass(frozen=True)
@@ -179,7 +179,8 @@ def leaves(name: str, case: Case) -> dict[str, Tensor]:
 def apply(name: str, case: Case, settings: object | None = None) -> ObjectiveOutput:
     """The objective ``name`` on the case, with default settings unless others are given."""
     settings = getattr(ObjectivesConfig(), name) if settings is None else settings
-    return OBJECTIVES[name](settings).forward(case.views, case.batch, STEP)
+    views = replace(case.views, counts=case.views.count().over_ranks())
+    return OBJECTIVES[name](settings).forward(views, case.batch, STEP)
 
 
 def loss_and_gradients(name: str, case: Case) -> tuple[Tensor, dict[str, Tensor]]:

@@ -27,13 +27,14 @@ def advance(model: nn.Module, optimizer: torch.optim.Optimizer, steps: int) -> N
 
 def save(run: Path, steps: int, fingerprint: str = "f", keep: int = 2) -> Path:
     model, optimizer = trained(steps)
-    return save_checkpoint(run, model, optimizer, Progress(steps), fingerprint, keep)
+    save_checkpoint(run, model, optimizer, Progress(steps, mean_loss=1.0), fingerprint, keep=keep)
+    return checkpoint_folder(run, steps)
 
 
 def test_going_on_from_a_checkpoint_gives_the_same_bits(tmp_path: Path) -> None:
     save(tmp_path, 3)
     model, optimizer = trained(0, seed=1)
-    assert load_newest(tmp_path, model, optimizer, "f") == Progress(3)
+    assert load_newest(tmp_path, model, optimizer, "f") == Progress(3, mean_loss=1.0)
     whole, whole_optimizer = trained(3)
     advance(model, optimizer, 2)
     advance(whole, whole_optimizer, 2)
@@ -82,7 +83,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(
         (newest / "state.json").unlink()
     else:
         (newest / "state.json").write_text("{")
-    assert load_newest(tmp_path, *trained(0), "f") == Progress(1)
+    assert load_newest(tmp_path, *trained(0), "f") == Progress(1, mean_loss=1.0)
     assert newest.name in capsys.readouterr().err
 
 

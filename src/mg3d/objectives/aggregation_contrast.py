@@ -35,6 +35,7 @@ class AggregationContrast:
 
     name = "aggregation_contrast"
     needs = frozenset({"aggregated", "aggregation_anchor"})
+    couples_rows = True
 
     def __init__(self, settings: AggregationContrastConfig) -> None:
         self.settings = settings

@@ -7,11 +7,39 @@ Axes: B local batch, M masked tokens, S clauses, D features, E embedding, X Y Z 
 """
 
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, Self
 
+import torch
 from torch import Tensor
 
 from mg3d.batch import StudyBatch
+from mg3d.distributed import sum_over_ranks
+
+
+@dataclass(kw_only=True)
+class Counts:
+    """What the means of the masked terms are divided by; () int64 each.
+
+    Known before anything is encoded with a gradient, so that a part of the batch can be trained on
+    its own and still weigh what it weighs in the whole.
+    """
+
+    masked_tokens: Tensor
+    clauses: Tensor
+    hidden_voxels: Tensor
+
+    def __add__(self, other: Self) -> "Counts":
+        return Counts(
+            masked_tokens=self.masked_tokens + other.masked_tokens,
+            clauses=self.clauses + other.clauses,
+            hidden_voxels=self.hidden_voxels + other.hidden_voxels,
+        )
+
+    def over_ranks(self) -> "Counts":
+        """The sums over all processes, in one message."""
+        own = torch.stack([self.masked_tokens, self.clauses, self.hidden_voxels])
+        masked_tokens, clauses, hidden_voxels = sum_over_ranks(own)
+        return Counts(masked_tokens=masked_tokens, clauses=clauses, hidden_voxels=hidden_voxels)
 
 
 @dataclass(kw_only=True)
@@ -72,6 +100,20 @@ class Views:
     voxel_mask: Tensor | None = None
     """(B, 1, X, Y, Z) bool, True where the voxel was hidden."""
 
+    # masked_report, masked_volume
+    counts: Counts | None = None
+    """Of the global batch, over all processes."""
+
+    def count(self) -> Counts:
+        """What these rows add to `Counts`."""
+        nothing = torch.zeros((), dtype=torch.int64, device=self.clause_mask.device)
+        targets, voxels = self.token_targets, self.voxel_mask
+        return Counts(
+            masked_tokens=nothing if targets is None else nothing + len(targets),
+            clauses=self.clause_mask.sum(),
+            hidden_voxels=nothing if voxels is None else voxels.sum(),
+        )
+
 
 @dataclass(frozen=True)
 class StepContext:
@@ -97,6 +139,9 @@ class Objective(Protocol):
 
     name: str
     needs: frozenset[str]
+    couples_rows: bool
+    """Whether rows of the global batch are compared with each other. Such a term needs the features
+    of all of them at once; any other is a sum over rows, divided by `Counts`."""
 
     def forward(self, views: Views, batch: StudyBatch, step: StepContext) -> ObjectiveOutput:
         """The share of this rank; see the module docstring."""

@@ -36,6 +36,7 @@ class GlobalAlignment:
 
     name = "global_alignment"
     needs = frozenset({"fused_pair", "plain_pair"})
+    couples_rows = True
 
     def __init__(self, settings: GlobalAlignmentConfig) -> None:
         self.settings = settings

@@ -11,11 +11,9 @@ target in the full feature space is ours: two trained sides may agree on a const
 
 from dataclasses import dataclass
 
-import torch
 from torch.nn import functional as F
 
 from mg3d.batch import StudyBatch
-from mg3d.distributed import sum_over_ranks
 from mg3d.errors import ConfigError
 from mg3d.objectives.base import ObjectiveOutput, StepContext, Views
 from mg3d.objectives.precision import at_least_float32
@@ -37,7 +35,10 @@ class MaskedReport:
     """Cross-entropy of masked tokens plus cosine distance of reconstructed clauses."""
 
     name = "masked_report"
-    needs = frozenset({"token_logits", "token_targets", "clause_reconstruction", "clause_target"})
+    needs = frozenset(
+        {"token_logits", "token_targets", "clause_reconstruction", "clause_target", "counts"}
+    )
+    couples_rows = False
 
     def __init__(self, settings: MaskedReportConfig) -> None:
         if not 0 <= settings.clause_weight < float("inf"):
@@ -57,11 +58,12 @@ class MaskedReport:
         assert views.token_targets is not None
         assert views.clause_reconstruction is not None
         assert views.clause_target is not None
+        assert views.counts is not None
         logits_MV, targets_M = at_least_float32(views.token_logits), views.token_targets
         guess_CD = at_least_float32(views.clause_reconstruction[views.clause_mask])
         target_CD = at_least_float32(views.clause_target[views.clause_mask].detach())
-        counts = torch.tensor([len(targets_M), len(guess_CD)], device=logits_MV.device)
-        num_tokens, num_clauses = sum_over_ranks(counts).clamp(min=1)
+        num_tokens = views.counts.masked_tokens.clamp(min=1)
+        num_clauses = views.counts.clauses.clamp(min=1)
 
         token_loss = F.cross_entropy(logits_MV, targets_M, reduction="sum") / num_tokens
         distance_C = 1 - F.cosine_similarity(guess_CD, target_CD, dim=1)

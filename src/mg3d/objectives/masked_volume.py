@@ -12,7 +12,6 @@ from dataclasses import dataclass
 import torch
 
 from mg3d.batch import StudyBatch
-from mg3d.distributed import sum_over_ranks
 from mg3d.objectives.base import ObjectiveOutput, StepContext, Views
 from mg3d.objectives.precision import at_least_float32
 
@@ -35,7 +34,8 @@ class MaskedVolume:
     """Mean squared error over hidden voxels."""
 
     name = "masked_volume"
-    needs = frozenset({"reconstruction", "voxel_mask"})
+    needs = frozenset({"reconstruction", "voxel_mask", "counts"})
+    couples_rows = False
 
     def __init__(self, settings: MaskedVolumeConfig) -> None:
         self.settings = settings
@@ -44,7 +44,8 @@ class MaskedVolume:
         """This rank's share of the loss, and of ``error_hu`` (mean absolute error in HU)."""
         assert views.reconstruction is not None
         assert views.voxel_mask is not None
-        num_hidden = sum_over_ranks(views.voxel_mask.sum()).clamp(min=1)
+        assert views.counts is not None
+        num_hidden = views.counts.hidden_voxels.clamp(min=1)
         error = at_least_float32(views.reconstruction) - batch.image
         error = torch.where(views.voxel_mask, error, 0.0)
         return ObjectiveOutput(

@@ -28,6 +28,7 @@ class PlainAlignment:
 
     name = "plain_alignment"
     needs = frozenset({"image_embedding", "text_embedding", "logit_scale"})
+    couples_rows = True
 
     def __init__(self, settings: PlainAlignmentConfig) -> None:
         self.settings = settings

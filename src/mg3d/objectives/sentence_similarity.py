@@ -47,6 +47,7 @@ class SentenceSimilarity:
 
     name = "sentence_similarity"
     needs = frozenset({"clause_visual", "clause_reference", "similarity_cutoffs"})
+    couples_rows = True
 
     def __init__(self, settings: SentenceSimilarityConfig) -> None:
         self.settings = settings

@@ -30,6 +30,7 @@ class Siglip:
 
     name = "siglip"
     needs = frozenset({"image_embedding", "text_embedding", "logit_scale", "logit_bias"})
+    couples_rows = True
 
     def __init__(self, settings: SiglipConfig) -> None:
         self.settings = settings

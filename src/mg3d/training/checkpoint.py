@@ -6,6 +6,7 @@ it is passed over and the one before is used.
 """
 
 import json
+import math
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,9 +17,11 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
+from mg3d.distributed import rank, world_size
 from mg3d.errors import CheckpointError
 from mg3d.files import sha256, write_atomic, write_json
 from mg3d.progress import console
+from mg3d.training.sharding import laid_out_as, whole
 
 SCHEMA = "mg3d.checkpoint/1"
 
@@ -31,6 +34,8 @@ class Progress:
     """Optimiser steps done."""
     scaler: dict[str, float] = field(default_factory=dict)
     """State of the loss scaler under 16-mixed, else empty."""
+    mean_loss: float = math.inf
+    """Mean total loss of the steps since the checkpoint before."""
 
 
 def checkpoint_folder(run: Path, step: int) -> Path:
@@ -44,28 +49,33 @@ def save_checkpoint(
     optimizer: torch.optim.Optimizer,
     progress: Progress,
     fingerprint: str,
+    *,
     keep: int,
-) -> Path:
-    """Write a checkpoint, then delete all but the ``keep`` newest complete ones.
+    keep_best: bool = False,
+) -> None:
+    """Write a checkpoint, then delete those that need not stay. Collective; rank 0 writes.
 
     Args:
         run: The run directory.
-        model: The bare model (not the DDP wrapper).
+        model: The bare model (not the DDP wrapper); sharded or not, full tensors are stored.
         optimizer: Its optimiser; state is stored by parameter position.
         progress: Steps done.
         fingerprint: Hash of everything that must be equal for an exact resume.
-        keep: Complete checkpoints that stay, at least 1.
-
-    Returns:
-        The folder written.
+        keep: Newest complete checkpoints that stay, at least 1.
+        keep_best: Whether the one with the lowest mean loss stays too.
 
     Raises:
         StorageError: If the disk is full; older checkpoints stay untouched.
     """
+    first = rank() == 0
+    weights = _storable(model.state_dict(), keep=first)
+    moments = _storable(_optimizer_tensors(optimizer), keep=first)
+    if not first:
+        return
     folder = checkpoint_folder(run, progress.step)
     tensors = {
-        "model.safetensors": save_tensors(_storable(model.state_dict())),
-        "optimizer.safetensors": save_tensors(_optimizer_tensors(optimizer)),
+        "model.safetensors": save_tensors(weights),
+        "optimizer.safetensors": save_tensors(moments),
     }
     (folder / "state.json").unlink(missing_ok=True)
     for name, content in tensors.items():
@@ -76,38 +86,41 @@ def save_checkpoint(
             "schema": SCHEMA,
             "step": progress.step,
             "scaler": progress.scaler,
-            "threads": torch.get_num_threads(),
+            "mean_loss": progress.mean_loss,
+            "arithmetic": _arithmetic(),
             "fingerprint": fingerprint,
             "sha256": {name: sha256(content) for name, content in tensors.items()},
         },
     )
-    _prune(run, folder, keep)
-    return folder
+    _prune(run, folder, fingerprint, keep, keep_best=keep_best)
 
 
-def _prune(run: Path, newest: Path, keep: int) -> None:
-    """Delete all but ``newest`` and the complete checkpoints right before it.
+def _prune(run: Path, newest: Path, fingerprint: str, keep: int, *, keep_best: bool) -> None:
+    """Delete all but ``newest``, the complete checkpoints right before it, and the best one.
 
     Folders of later steps go as well: the run went on from before them because they are damaged.
+    What another recipe wrote is not ours to delete.
     """
     others = [folder for folder in _folders(run) if folder != newest]
-    complete = [f for f in others if f.name < newest.name and (f / "state.json").is_file()]
-    kept = complete[len(complete) - (keep - 1) :] if keep > 1 else []
+    states = {folder: _state(folder) for folder in others}
+    own = {f: s for f, s in states.items() if s and s["fingerprint"] == fingerprint}
+    earlier = [folder for folder in own if folder.name < newest.name]
+    kept = earlier[len(earlier) - (keep - 1) :] if keep > 1 else []
+    if keep_best and earlier:
+        kept.append(min(earlier, key=lambda folder: own[folder]["mean_loss"]))
     for folder in others:
-        if folder not in kept:
+        foreign = states[folder] and folder not in own
+        if folder not in kept and not foreign:
             shutil.rmtree(folder)
 
 
 def has_checkpoint(run: Path, fingerprint: str) -> bool:
-    """Whether `load_newest` will find a complete checkpoint.
+    """Whether `load_newest` will find a complete checkpoint of this run.
 
     Raises:
-        CheckpointError: If it belongs to another model, data or recipe.
+        CheckpointError: If all of them belong to another model, data or recipe.
     """
-    complete = [folder for folder in _folders(run) if not _damage(folder)]
-    if complete:
-        _read_state(complete[-1], fingerprint)
-    return bool(complete)
+    return _newest(run, fingerprint)[0] is not None
 
 
 def load_newest(
@@ -115,46 +128,84 @@ def load_newest(
 ) -> Progress:
     """Load the newest complete checkpoint of ``run`` into ``model`` and ``optimizer``.
 
-    A truncated or incomplete checkpoint is named on the terminal and the one before is used.
+    A checkpoint that is truncated, incomplete or of another recipe is named on the terminal and
+    the one before is used. Collective where the model is sharded.
 
     Returns:
         How far it was; step 0 if there is none.
 
     Raises:
-        CheckpointError: If a complete checkpoint belongs to another model, data or recipe.
+        CheckpointError: If all complete checkpoints belong to another model, data or recipe.
     """
+    folder, passed_over = _newest(run, fingerprint)
+    if rank() == 0:
+        for name, problem in passed_over.items():
+            console.print(f"[yellow]{name}: {problem}; using the checkpoint before it")
+    if folder is None:
+        return Progress(step=0)
+    state = _state(folder)
+    if state["arithmetic"] != _arithmetic() and rank() == 0:
+        before, now = (
+            ", ".join(f"{count} {what}" for what, count in counts.items())
+            for counts in (state["arithmetic"], _arithmetic())
+        )
+        console.print(
+            f"[yellow]{folder.name} was made with {before}, this is {now}: sums round differently, "
+            "so the weights will differ in their last bits."
+        )
+    _load_model(folder, model)
+    _load_optimizer(load_tensors((folder / "optimizer.safetensors").read_bytes()), optimizer)
+    return Progress(
+        step=int(state["step"]), scaler=state["scaler"], mean_loss=float(state["mean_loss"])
+    )
+
+
+def _newest(run: Path, fingerprint: str) -> tuple[Path | None, dict[str, str]]:
+    """The newest complete checkpoint of this run, and why each later one is passed over."""
+    passed_over: dict[str, str] = {}
+    foreign: Path | None = None
     for folder in reversed(_folders(run)):
         problem = _damage(folder)
-        if problem:
-            console.print(f"[yellow]{folder.name}: {problem}; using the checkpoint before it")
-            continue
-        state = _read_state(folder, fingerprint)
-        if state["threads"] != torch.get_num_threads():
-            console.print(
-                f"[yellow]{folder.name} was made with {state['threads']} CPU threads, this is "
-                f"{torch.get_num_threads()}: sums round differently, so the weights will differ "
-                "in their last bits. Give --threads for bit-equal results."
-            )
-        _load_model(folder, model)
-        _load_optimizer(load_tensors((folder / "optimizer.safetensors").read_bytes()), optimizer)
-        return Progress(step=int(state["step"]), scaler=state.get("scaler", {}))
-    return Progress(step=0)
+        if not problem:
+            if _state(folder)["fingerprint"] == fingerprint:
+                return folder, passed_over
+            foreign = foreign or folder
+            problem = "made by another model, store or recipe"
+        passed_over[folder.name] = problem
+    if foreign is not None:
+        raise CheckpointError(
+            f"{foreign}: this checkpoint was made by another model, store or recipe than the "
+            "one given now, so the run cannot go on from it. Use the run's own config.yaml, "
+            "or choose a new run folder."
+        )
+    return None, passed_over
+
+
+def _arithmetic() -> dict[str, int]:
+    """What decides the order of sums, hence the last bits."""
+    return {"CPU threads": torch.get_num_threads(), "processes": world_size()}
 
 
 def _folders(run: Path) -> list[Path]:
     return sorted((run / "checkpoints").glob("step-????????"))
 
 
+def _state(folder: Path) -> dict[str, Any]:
+    """The counters of a checkpoint; empty if it has none."""
+    try:
+        state = json.loads((folder / "state.json").read_text())
+    except (FileNotFoundError, json.JSONDecodeError):
+        return {}
+    return state if isinstance(state, dict) and state.get("schema") == SCHEMA else {}
+
+
 def _damage(folder: Path) -> str:
     """Why ``folder`` is no complete checkpoint; "" if it is one."""
-    try:
-        state: dict[str, Any] = json.loads((folder / "state.json").read_text())
-    except FileNotFoundError:
+    if not (folder / "state.json").is_file():
         return "incomplete (it has no state.json; the save was interrupted)"
-    except json.JSONDecodeError:
-        return "its state.json is not JSON"
-    if state.get("schema") != SCHEMA:
-        return f"schema {state.get('schema')!r} is unknown to this version"
+    state = _state(folder)
+    if not state:
+        return "its state.json is damaged or of another version"
     for name, expected in state["sha256"].items():
         path = folder / name
         if not path.is_file() or sha256(path.read_bytes()) != expected:
@@ -162,44 +213,48 @@ def _damage(folder: Path) -> str:
     return ""
 
 
-def _read_state(folder: Path, fingerprint: str) -> dict[str, Any]:
-    """The counters of a complete checkpoint, if it belongs to this run."""
-    state: dict[str, Any] = json.loads((folder / "state.json").read_text())
-    if state["fingerprint"] != fingerprint:
-        raise CheckpointError(
-            f"{folder}: this checkpoint was made by another model, store or recipe than the "
-            "one given now, so the run cannot go on from it. Use the run's own config.yaml, "
-            "or choose a new run folder."
-        )
-    return state
-
-
 def _load_model(folder: Path, model: nn.Module) -> None:
+    layout = model.state_dict()
+    stored = load_tensors((folder / "model.safetensors").read_bytes())
     try:
-        model.load_state_dict(load_tensors((folder / "model.safetensors").read_bytes()))
+        model.load_state_dict(
+            {name: laid_out_as(tensor, layout.get(name, tensor)) for name, tensor in stored.items()}
+        )
     except RuntimeError as error:
         raise CheckpointError(
             f"{folder}: the weights do not fit the model of this recipe: {error}"
         ) from error
 
 
-def _storable(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Contiguous CPU copies: safetensors refuses views that share memory."""
-    return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+def _storable(tensors: dict[str, Tensor], *, keep: bool) -> dict[str, Tensor]:
+    """Full, contiguous CPU copies: safetensors refuses views that share memory.
+
+    Every rank takes part, but only who keeps them needs the memory.
+    """
+    copies = {}
+    for name, tensor in tensors.items():
+        full = whole(tensor.detach())
+        if keep:
+            copies[name] = full.cpu().contiguous().clone()
+    return copies
 
 
 def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     """Adam's state as flat tensors, keyed ``<parameter position>.<name>``."""
     return {
-        f"{position}.{name}": torch.as_tensor(value).detach().cpu().contiguous().clone()
+        f"{position}.{name}": torch.as_tensor(value)
         for position, entries in optimizer.state_dict()["state"].items()
         for name, value in entries.items()
     }
 
 
 def _load_optimizer(tensors: dict[str, Tensor], optimizer: torch.optim.Optimizer) -> None:
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
     for key, tensor in tensors.items():
         position, name = key.split(".", 1)
-        state.setdefault(int(position), {})[name] = tensor
+        parameter = parameters[int(position)]
+        # Moments have the shape of their parameter, the counter of steps has none.
+        piece = laid_out_as(tensor, parameter) if tensor.shape == parameter.shape else tensor
+        state.setdefault(int(position), {})[name] = piece
     optimizer.load_state_dict({**optimizer.state_dict(), "state": state})

@@ -10,11 +10,16 @@ from typing import Any, Literal
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.plugins.precision import MixedPrecision
+from lightning_fabric.strategies.model_parallel import ModelParallelStrategy
 
 from mg3d.errors import ConfigError
+from mg3d.training.optim import OptimizerConfig, build_optimizer
+from mg3d.training.sharding import shard_
+from mg3d.training.task import TrainingTask
 
 _LAUNCHER_VARIABLES = ("LOCAL_WORLD_SIZE", "GROUP_WORLD_SIZE")
 Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
+Strategy = Literal["ddp", "fsdp"]
 Accelerator = Literal["auto", "cpu", "cuda"]
 
 
@@ -30,12 +35,18 @@ class Autocast(MixedPrecision):
         return data
 
 
-def launch(accelerator: Accelerator, precision: Precision) -> Fabric:
+def launch(accelerator: Accelerator, precision: Precision, strategy: Strategy = "ddp") -> Fabric:
     """One process, or one of as many as torchrun started.
 
     Args:
         accelerator: "auto" takes CUDA where there is a device.
         precision: Weights stay float32 in any case.
+        strategy: What several processes share: with "ddp" each holds the whole model, with "fsdp"
+            a piece of it. One process has nothing to share.
+
+    Raises:
+        ConfigError: If there is no such device, the launcher's variables are incomplete, or the
+            loss scale of 16-mixed is asked to watch over pieces.
     """
     if accelerator == "auto":
         accelerator = "cuda" if torch.cuda.is_available() else "cpu"
@@ -48,15 +59,37 @@ def launch(accelerator: Accelerator, precision: Precision) -> Fabric:
             f"WORLD_SIZE is set, but {' and '.join(missing)} not: start several processes with "
             "torchrun, set these variables as it does, or unset WORLD_SIZE for one process"
         )
+    if several and strategy == "fsdp" and precision == "16-mixed":
+        raise ConfigError("strategy fsdp does not train with 16-mixed; give bf16-mixed or 32-true")
     fabric = Fabric(
         accelerator=accelerator,
         devices=int(os.environ["LOCAL_WORLD_SIZE"]) if several else 1,
         num_nodes=int(os.environ["GROUP_WORLD_SIZE"]) if several else 1,
-        strategy="ddp" if several else "auto",
+        strategy=_strategy(strategy) if several else "auto",
         plugins=None if precision == "32-true" else Autocast(precision, accelerator),
     )
     fabric.launch()
     return fabric
+
+
+def _strategy(name: Strategy) -> str | ModelParallelStrategy:
+    if name == "ddp":
+        return name
+    processes = int(os.environ["WORLD_SIZE"])
+    return ModelParallelStrategy(shard_, data_parallel_size=processes, tensor_parallel_size=1)
+
+
+def set_up(
+    fabric: Fabric, task: TrainingTask, settings: OptimizerConfig
+) -> tuple[Any, torch.optim.Optimizer, Any]:
+    """The task over all processes, and an optimiser of what each of them holds.
+
+    Returns:
+        The task as the loop calls it, the bare optimiser, and the optimiser as the loop calls it.
+    """
+    wrapped = fabric.setup_module(task)
+    optimizer = build_optimizer(task.model, settings)  # after sharding, which replaces parameters
+    return wrapped, optimizer, fabric.setup_optimizers(optimizer)
 
 
 def unscale_gradients(fabric: Fabric, optimizer: Any) -> bool:

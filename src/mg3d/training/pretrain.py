@@ -28,14 +28,18 @@ from mg3d.files import write_atomic, write_json
 from mg3d.model.vlm import ModelConfig, VisionLanguageModel
 from mg3d.objectives.registry import ObjectivesConfig, build_objectives
 from mg3d.progress import console
+from mg3d.training.accumulate import require_no_batch_statistics
 from mg3d.training.batches import RunBatches, batch_loader
 from mg3d.training.checkpoint import Progress, has_checkpoint, load_newest
 from mg3d.training.controls import with_shuffled_reports
 from mg3d.training.corpus import CorpusConfig
-from mg3d.training.engine import Accelerator, Precision, launch
-from mg3d.training.loop import LoopConfig, Run, fit
-from mg3d.training.optim import OptimizerConfig, build_optimizer
+from mg3d.training.engine import Accelerator, Precision, Strategy, launch, set_up
+from mg3d.training.loop import LoopConfig, fit
+from mg3d.training.optim import OptimizerConfig
 from mg3d.training.recorder import source_commit, write_environment
+from mg3d.training.rehearsal import rehearse
+from mg3d.training.run import Run
+from mg3d.training.sharding import unsharded
 from mg3d.training.start import StartConfig, prepare_start
 from mg3d.training.task import TrainingTask, Vocabulary
 from mg3d.weights.release import save_release
@@ -71,6 +75,9 @@ class PretrainConfig:
     """Arithmetic of the model; weights and sums stay float32."""
     accelerator: Accelerator = "auto"
     """Where to train; for several processes start with `torchrun --nproc_per_node N -m mg3d`."""
+    strategy: Strategy = "ddp"
+    """What several processes share: ddp, each holds the whole model; fsdp, each holds a piece of
+    its weights, gradients and optimiser state, for models that do not fit one device."""
     num_workers: int = 0
     """Processes that read the store, >= 0; 0 reads in the training process."""
     threads: int = 0
@@ -99,7 +106,7 @@ def pretrain(settings: PretrainConfig) -> int:
     """
     if settings.threads:
         torch.set_num_threads(settings.threads)
-    fabric = launch(settings.accelerator, settings.precision)
+    fabric = launch(settings.accelerator, settings.precision, settings.strategy)
     store = VolumeStore.open(settings.store)
     _check_fit(settings, store, fabric.world_size)
     if settings.shuffle_reports:
@@ -116,8 +123,10 @@ def pretrain(settings: PretrainConfig) -> int:
     tokenizer = ReportTokenizer.load(settings.run / "tokenizer")
     run, start = _assemble(settings, fabric, store, tokenizer, fingerprint, resumes=resumes)
     code = fit(run, settings.loop, settings.optimizer, start)
-    if code == 0 and fabric.global_rank == 0:
-        save_release(settings.run / "release", run.task.model, tokenizer, store.settings.to_json())
+    if code == 0:
+        model = unsharded(run.task.model)
+        if fabric.global_rank == 0:
+            save_release(settings.run / "release", model, tokenizer, store.settings.to_json())
     fabric.barrier()
     return code
 
@@ -145,13 +154,13 @@ def _assemble(
         tokenizer.vocab_size, tokenizer.mask_token_id, tokenizer.special_token_ids
     )
     model.to(fabric.device)
-    if not resumes and fabric.global_rank == 0:  # DDP shares the result
+    task = TrainingTask(model, objectives, vocabulary)
+    _try_out(settings, fabric, task, dataset)
+    if not resumes and fabric.global_rank == 0:  # DDP and FSDP share the result
         start_config, corpus = settings.start, settings.corpus
         prepare_start(model, dataset, tokenizer, vocabulary, corpus, start_config, settings.seed)
-    optimizer = build_optimizer(model, settings.optimizer)
-    start = load_newest(settings.run, model, optimizer, fingerprint)
-    task = TrainingTask(model, objectives, vocabulary)
-    wrapped, optimizer = fabric.setup(task, optimizer)
+    wrapped, bare_optimizer, optimizer = set_up(fabric, task, settings.optimizer)
+    start = load_newest(settings.run, model, bare_optimizer, fingerprint)
     sampler = EpochSampler(
         len(dataset),
         settings.loop.batch_size,
@@ -176,8 +185,21 @@ def _assemble(
         seed=settings.seed,
         steps_per_epoch=sampler.num_batches,
         batches=batches,
+        micro_batch_size=settings.loop.micro_batch_size,
     )
     return run, start
+
+
+def _try_out(
+    settings: PretrainConfig, fabric: Fabric, task: TrainingTask, dataset: StudyDataset
+) -> None:
+    """Find what cannot work before anything long begins."""
+    own = settings.loop.batch_size // fabric.world_size
+    at_once = min(own, settings.loop.micro_batch_size or own)
+    if at_once < settings.loop.batch_size:
+        require_no_batch_statistics(task, "several processes or micro-batches")
+    num_moments = 0 if settings.strategy == "fsdp" else 2  # pieces of them are small
+    rehearse(fabric, task, dataset, at_once, num_moments)
 
 
 def _warn_of_truncation(dataset: StudyDataset, max_tokens: int) -> None:
@@ -265,9 +287,16 @@ def _plain(value: Any) -> Any:
 def _fingerprint(settings: PretrainConfig, store: VolumeStore) -> str:
     """Hash of everything that decides the weights; where files lie and what is logged does not."""
     plain = _plain(settings)
-    for name in ("store", "run", "num_workers", "threads", "accelerator"):
+    for name in ("store", "run", "num_workers", "threads", "accelerator", "strategy"):
         del plain[name]
-    for name in ("checkpoint_every", "keep_checkpoints", "log_every", "shortcut_every"):
+    for name in (
+        "micro_batch_size",
+        "checkpoint_every",
+        "keep_checkpoints",
+        "keep_best",
+        "log_every",
+        "shortcut_every",
+    ):
         del plain["loop"][name]
     content = json.dumps([plain, store.content_hash], sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()

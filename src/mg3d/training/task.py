@@ -5,7 +5,7 @@ shared by every objective. The one invariant: a view is built only if some objec
 every part of the model that exists is used, so that DDP never searches for unused parameters.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,10 +16,11 @@ from mg3d.batch import StudyBatch
 from mg3d.distributed import world_size
 from mg3d.model.outputs import ImageFeatures, TextFeatures
 from mg3d.model.vlm import VisionLanguageModel
-from mg3d.objectives.base import StepContext, Views
+from mg3d.objectives.base import Counts, StepContext, Views
 from mg3d.objectives.masked_report import MaskedReport
 from mg3d.objectives.masked_volume import MaskedVolume
-from mg3d.objectives.masking import mask_blocks, mask_words
+from mg3d.objectives.masking import MaskedTokens, mask_blocks, mask_words
+from mg3d.objectives.precision import at_least_float32
 from mg3d.objectives.registry import WeightedObjective
 
 
@@ -55,14 +56,40 @@ class TrainingTask(nn.Module):
         self.model = model
         self.terms = tuple(objectives)
         self.vocabulary = vocabulary
-        self.needs = frozenset[str]().union(*(term.objective.needs for term in self.terms))
+        self.coupled = tuple(t for t in self.terms if t.objective.couples_rows)
+        self.separate = tuple(t for t in self.terms if not t.objective.couples_rows)
 
-    def forward(self, batch: StudyBatch, step: StepContext) -> TaskOutput:
+    def forward(
+        self,
+        batch: StudyBatch,
+        step: StepContext,
+        method: Callable[..., Any] | None = None,
+        *given: Any,
+    ) -> Any:
+        """`losses`, or another method of this class.
+
+        Autocast, DDP and FSDP act on `forward` alone, so whatever reads parameters in a step is
+        called through it: ``wrapped(batch, step, TrainingTask.features)``.
+        """
+        return (method or TrainingTask.losses)(self, batch, step, *given)
+
+    def losses(self, batch: StudyBatch, step: StepContext) -> TaskOutput:
         """Encode the batch once and apply every objective."""
-        views = self.views(batch, step)
+        views = self.views(batch, step, needs_of(self.terms))
+        views.counts = views.count().over_ranks()
+        return self.apply_objectives(self.terms, views, batch, step)
+
+    def apply_objectives(
+        self,
+        terms: Sequence[WeightedObjective],
+        views: Views,
+        batch: StudyBatch,
+        step: StepContext,
+    ) -> TaskOutput:
+        """The weighted sum of some objectives on what the model saw."""
         shares: dict[str, Tensor] = {}
         losses = []
-        for term in self.terms:
+        for term in terms:
             name = term.objective.name
             output = term.objective.forward(views, batch, step)
             losses.append(term.weight * output.loss)
@@ -72,34 +99,83 @@ class TrainingTask(nn.Module):
         shares["loss.total"] = total
         return TaskOutput(loss=total * world_size(), shares=shares)
 
-    def views(self, batch: StudyBatch, step: StepContext) -> Views:
-        """Everything that the objectives of this task look at."""
+    # One micro-batch at a time: see `mg3d.training.accumulate`
+
+    @torch.no_grad()
+    def features(self, batch: StudyBatch, step: StepContext) -> Views:
+        """What the coupled objectives look at, and these rows' own counts; nothing is decoded."""
+        views = self.views(batch, step, needs_of(self.coupled))
+        needs = needs_of(self.separate)
+        if "token_targets" in needs:
+            views.token_targets = self._hide_words(batch, step).targets
+        if "voxel_mask" in needs:
+            views.voxel_mask = self._hide_blocks(batch, step)
+        views.counts = views.count()
+        views.token_targets = views.voxel_mask = None
+        return views
+
+    def replay(
+        self,
+        batch: StudyBatch,
+        step: StepContext,
+        counts: Counts,
+        gradients: Mapping[str, Tensor],
+    ) -> TaskOutput:
+        """Encode again with a graph, and send back what the coupled objectives have to say.
+
+        Args:
+            batch: One micro-batch.
+            step: As in `features`, so that the same is hidden.
+            counts: Of the global batch.
+            gradients: Of the coupled losses with respect to fields of `Views`, for these rows;
+                clauses beyond those of this micro-batch are zero.
+
+        Returns:
+            A loss whose gradient is this micro-batch's part of the whole; the shares are those of
+            the separate objectives, whose part of ``loss.total`` they hold.
+        """
+        views = self.views(batch, step, needs_of(self.terms))
+        views.counts = counts
+        echoes = [_echo(getattr(views, name), gradients[name]) for name in gradients]
+        shares: dict[str, Tensor] = {}
+        if self.separate:
+            output = self.apply_objectives(self.separate, views, batch, step)
+            shares = output.shares
+            echoes.append(shares["loss.total"])
+        return TaskOutput(loss=torch.stack(echoes).sum() * world_size(), shares=shares)
+
+    def views(self, batch: StudyBatch, step: StepContext, needs: frozenset[str]) -> Views:
+        """Everything that objectives with these needs look at, but for the counts."""
         model = self.model
-        image = model.encode_image(batch.image)
         text = model.encode_text(batch.token_ids, batch.token_mask, batch.clause_ids)
         views = Views(has_report=text.clause_mask.any(dim=1), clause_mask=text.clause_mask)
-        if "image_embedding" in self.needs:
+        if not needs:
+            return views
+        image = model.encode_image(batch.image)
+        if "image_embedding" in needs:
             views.image_embedding, views.text_embedding = model.plain_embeddings(image, text)
             views.logit_scale, views.logit_bias = model.logit_scale, model.logit_bias
-        if self.needs & {"fused_pair", "aggregated", "clause_visual"}:
-            self._fused_views(views, image, text)
-        if "clause_reference" in self.needs:
+        if needs & {"fused_pair", "aggregated", "clause_visual"}:
+            self._fused_views(views, needs, image, text)
+        if "clause_reference" in needs:
             views.clause_reference = model.reference_clauses(
                 batch.token_ids, batch.token_mask, batch.clause_ids
             )
             views.similarity_cutoffs = model.similarity_cutoffs
-        if "token_logits" in self.needs:
+        if "token_logits" in needs:
             self._masked_report(views, batch, image, text, step)
-        if "reconstruction" in self.needs:
+        if "reconstruction" in needs:
             self._masked_volume(views, batch, text, step)
         return views
 
-    def _fused_views(self, views: Views, image: ImageFeatures, text: TextFeatures) -> None:
+    def _fused_views(
+        self, views: Views, needs: frozenset[str], image: ImageFeatures, text: TextFeatures
+    ) -> None:
         model = self.model
         fused = model.fuse_clean(image, text)
-        if "fused_pair" in self.needs:
+        if "fused_pair" in needs:
             views.fused_pair, views.plain_pair = model.global_pair(image, text, fused)
-        if self.needs & {"aggregated", "clause_visual"}:
+        if needs & {"aggregated", "clause_visual"}:
             views.aggregated, views.aggregation_anchor, views.clause_visual = model.aggregation(
                 image, text, fused
             )
@@ -112,17 +188,7 @@ class TrainingTask(nn.Module):
         text: TextFeatures,
         step: StepContext,
     ) -> None:
-        words = mask_words(
-            batch.token_ids,
-            batch.word_ids,
-            batch.study_ids,
-            seed=step.seed,
-            epoch=step.epoch,
-            vocab_size=self.vocabulary.size,
-            mask_id=self.vocabulary.mask_id,
-            special_ids=self.vocabulary.special_ids,
-            ratio=self._settings(MaskedReport).mask_ratio,
-        )
+        words = self._hide_words(batch, step)
         masked = self.model.encode_text(words.token_ids, batch.token_mask, batch.clause_ids)
         views.token_logits, views.clause_reconstruction = self.model.masked_report(
             masked, image, words.masked_positions
@@ -133,9 +199,28 @@ class TrainingTask(nn.Module):
     def _masked_volume(
         self, views: Views, batch: StudyBatch, text: TextFeatures, step: StepContext
     ) -> None:
+        mask = self._hide_blocks(batch, step)
+        hidden = self.model.encode_image(batch.image.masked_fill(mask, 0.0))
+        views.reconstruction = self.model.masked_volume(hidden, text)
+        views.voxel_mask = mask
+
+    def _hide_words(self, batch: StudyBatch, step: StepContext) -> MaskedTokens:
+        return mask_words(
+            batch.token_ids,
+            batch.word_ids,
+            batch.study_ids,
+            seed=step.seed,
+            epoch=step.epoch,
+            vocab_size=self.vocabulary.size,
+            mask_id=self.vocabulary.mask_id,
+            special_ids=self.vocabulary.special_ids,
+            ratio=self._settings(MaskedReport).mask_ratio,
+        )
+
+    def _hide_blocks(self, batch: StudyBatch, step: StepContext) -> Tensor:
         settings = self._settings(MaskedVolume)
         x, y, z = batch.image.shape[2:]
-        mask = mask_blocks(
+        return mask_blocks(
             batch.volume_ids,
             (x, y, z),
             seed=step.seed,
@@ -144,9 +229,6 @@ class TrainingTask(nn.Module):
             ratio=settings.mask_ratio,
             device=batch.image.device,
         )
-        hidden = self.model.encode_image(batch.image.masked_fill(mask, 0.0))
-        views.reconstruction = self.model.masked_volume(hidden, text)
-        views.voxel_mask = mask
 
     def _settings(self, kind: type[Any]) -> Any:
         return next(t.objective.settings for t in self.terms if isinstance(t.objective, kind))
@@ -161,8 +243,8 @@ class TrainingTask(nn.Module):
         shares: dict[str, Tensor] = {}
         blanked = {"image": self._without_images(batch), "report": self._without_reports(batch)}
         for modality, poorer in blanked.items():
-            views = self.views(poorer, step)
-            for term in self.terms:
+            views = self.views(poorer, step, needs_of(self.coupled))
+            for term in self.coupled:
                 metrics = term.objective.forward(views, poorer, step).metrics
                 if "top1" in metrics:
                     key = f"{term.objective.name}.top1_{modality}_blanked"
@@ -182,3 +264,15 @@ class TrainingTask(nn.Module):
             clause_ids=ones,
             word_ids=ones,
         )
+
+
+def needs_of(terms: Iterable[WeightedObjective]) -> frozenset[str]:
+    """The fields of `Views` that some of these objectives looks at."""
+    return frozenset[str]().union(*(term.objective.needs for term in terms))
+
+
+def _echo(feature: Tensor, gradient: Tensor) -> Tensor:
+    """A scalar whose gradient with respect to ``feature`` is ``gradient``."""
+    if feature.ndim > 1:
+        gradient = gradient[:, : feature.shape[1]]
+    return (at_least_float32(feature) * gradient).sum()

@@ -1,0 +1,120 @@
+"""One optimiser step, and what it is worth: losses, metrics and the gradient's norm.
+
+The invariant: nothing that is not finite reaches the weights, and processes exchange one message
+of values a step (besides what objectives gather and gradients need).
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+from mg3d.batch import StudyBatch
+from mg3d.distributed import sum_over_ranks
+from mg3d.errors import DataError
+from mg3d.objectives.base import StepContext
+from mg3d.progress import console
+from mg3d.training.accumulate import accumulate
+from mg3d.training.engine import unscale_gradients
+from mg3d.training.run import Run
+from mg3d.training.sharding import whole
+from mg3d.training.stop import StopRequest
+from mg3d.training.task import TrainingTask
+
+STOPPING = "stopping"
+"""Name of the value that says how many processes were asked to stop."""
+SHORTCUT_LIMIT = 0.9  # top-1 with one modality blanked above which a term teaches nothing
+
+
+def training_step(
+    run: Run, batch: StudyBatch, context: StepContext, clip_norm: float, stop: StopRequest
+) -> dict[str, float]:
+    """One optimiser step.
+
+    Args:
+        run: What is trained.
+        batch: This process's rows.
+        context: Where in the run this is.
+        clip_norm: Largest norm of the gradient; 0 = any.
+        stop: Read after the forward pass: whether this process was asked to stop.
+
+    Returns:
+        Global values: ``loss.total``, ``loss.<objective>``, ``<objective>.<metric>``, `STOPPING`
+        and ``grad_norm``, which is left out of a step that the loss scaler of 16-mixed skips.
+
+    Raises:
+        DataError: At a loss or gradient that is not finite.
+    """
+    values = _gradients(run, batch, context, stop)
+    scaled = unscale_gradients(run.fabric, run.optimizer)
+    norm = clip_gradients(run.task, clip_norm)
+    if math.isfinite(norm) or not scaled:  # else the scaler skips this step and halves its scale
+        values["grad_norm"] = norm
+        _require_finite(norm, "gradient", batch, context)
+    run.optimizer.step()
+    run.optimizer.zero_grad(set_to_none=True)
+    return values
+
+
+def _gradients(
+    run: Run, batch: StudyBatch, context: StepContext, stop: StopRequest
+) -> dict[str, float]:
+    """Leave the gradient of the global batch in the parameters; the values of its losses."""
+    if 0 < run.micro_batch_size < len(batch):
+        shares = accumulate(run.fabric, run.wrapped, run.task, batch, context, run.micro_batch_size)
+        values = _global_values(shares, run.fabric.device, stop=stop.asked)
+        _require_finite(values["loss.total"], "loss", batch, context)
+        return values
+    output = run.wrapped(batch.to(run.fabric.device, non_blocking=True), context)
+    values = _global_values(output.shares, run.fabric.device, stop=stop.asked)
+    _require_finite(values["loss.total"], "loss", batch, context)
+    run.fabric.backward(output.loss)
+    return values
+
+
+def clip_gradients(task: TrainingTask, limit: float) -> float:
+    """Scale all gradients so that their norm over all parameters is at most ``limit`` (0 = any).
+
+    Returns:
+        The norm before.
+    """
+    parameters = [p for p in task.parameters() if p.grad is not None]
+    norm = whole(torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None]))
+    torch.nn.utils.clip_grads_with_norm_(parameters, limit if limit > 0 else math.inf, norm)
+    return float(norm)
+
+
+def shortcuts(run: Run, batch: StudyBatch, context: StepContext) -> dict[str, float]:
+    """Top-1 of every contrastive term with one modality blanked, and a warning where it is high."""
+    batch = batch.to(run.fabric.device)
+    shares = run.wrapped(batch, context, TrainingTask.shortcut_shares)
+    values = _global_values(shares, run.fabric.device)
+    del values[STOPPING]
+    for name, value in values.items():
+        if value > SHORTCUT_LIMIT and run.fabric.global_rank == 0:
+            console.print(f"[yellow]shortcut at step {context.step + 1}: {name} = {value:.2f}")
+    return values
+
+
+def _global_values(
+    shares: dict[str, Tensor], device: torch.device, *, stop: bool = False
+) -> dict[str, float]:
+    """Sum the shares of all processes, and who was asked to stop, in one message."""
+    named = {**shares, STOPPING: torch.tensor(float(stop), device=device)}
+    names = sorted(named)
+    total = sum_over_ranks(torch.stack([named[name].detach().double() for name in names]))
+    return dict(zip(names, total.tolist(), strict=True))
+
+
+def _require_finite(value: float, what: str, batch: StudyBatch, context: StepContext) -> None:
+    if math.isfinite(value):
+        return
+    finite = torch.isfinite(batch.image).flatten(1).all(dim=1).tolist()
+    bad = [study for study, good in zip(batch.study_ids, finite, strict=True) if not good]
+    suspects = bad or list(batch.study_ids)
+    raise DataError(
+        f"step {context.step + 1}: the {what} is {value}; the weights were not changed. "
+        f"{'Images with NaN or infinity' if bad else 'Studies of this step on this process'}: "
+        f"{', '.join(suspects)}. Check these with `mg3d prepare`, or lower optimizer.lr; the last "
+        "checkpoint is good."
+    )
