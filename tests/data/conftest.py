@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,8 @@ import pytest
 from mg3d.data.grid import GridConfig
 from mg3d.data.prepare import PrepareConfig
 from mg3d.progress import console
+
+sys.path.append(str(Path(__file__).parent))
 
 REPORTS = (
     ("The heart is normal in size. No pleural effusion.", "1. No acute finding."),

@@ -132,9 +132,10 @@ def _reader(path: Path) -> Any:
 
 def _holds_pictures_alone(folder: Path) -> bool:
     """Whether a folder holds pictures and no DICOM: viewers on discs add pictures to a series."""
-    found = sorted(folder.iterdir())
-    pictures = any(entry.suffix.lower() in PICTURES for entry in found)
-    return pictures and not any(map(_begins_as_dicom, filter(Path.is_file, found)))
+    if not any(entry.suffix.lower() in PICTURES for entry in folder.iterdir()):
+        return False
+    find_files = importlib.import_module("mg3d.data.readers.dicom_files").find_files
+    return not any(map(_begins_as_dicom, find_files(folder)))
 
 
 def _begins_as_dicom(path: Path) -> bool:

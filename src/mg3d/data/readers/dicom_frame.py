@@ -30,7 +30,7 @@ KEYWORDS = (
 )  # fmt: skip
 """All elements of a header that this package reads, pixels aside."""
 
-_CT_CLASSES = frozenset(
+CT_CLASSES = frozenset(
     {uid.CTImageStorage, uid.EnhancedCTImageStorage, uid.LegacyConvertedEnhancedCTImageStorage}
 )
 _LOCALIZERS = frozenset({"LOCALIZER", "SCOUT", "TOPOGRAM", "SURVIEW", "SCANOGRAM"})
@@ -107,6 +107,12 @@ def frames_of(header: Dataset, path: Path) -> tuple[Frame, ...]:
     )
 
 
+def sop_class_of(header: Dataset) -> str:
+    """What kind of object a file holds; some programs leave it in the part 10 header alone."""
+    meta = getattr(header, "file_meta", Dataset())
+    return word(header, "SOPClassUID") or word(meta, "MediaStorageSOPClassUID")
+
+
 class _Groups:
     """Where the facts of a frame lie: its own functional groups, shared ones, or the top."""
 
@@ -178,10 +184,7 @@ def _moment(header: Dataset, groups: _Groups) -> tuple[float, ...]:
 
 def _role(header: Dataset, image_type: tuple[str, ...]) -> Role:
     """What a frame is for, from classes and code strings alone: descriptions are free text."""
-    sop_class = word(header, "SOPClassUID") or word(
-        getattr(header, "file_meta", Dataset()), "MediaStorageSOPClassUID"
-    )
-    kinds = set(image_type)
+    sop_class, kinds = sop_class_of(header), set(image_type)
     if word(header, "Modality").upper() != "CT":
         return "other"
     if (
@@ -190,7 +193,7 @@ def _role(header: Dataset, image_type: tuple[str, ...]) -> Role:
         or (whole(header, "SamplesPerPixel") or 1) > 1
     ):
         return "capture"
-    if sop_class and sop_class not in _CT_CLASSES:
+    if sop_class and sop_class not in CT_CLASSES:
         return "capture" if sop_class.startswith(uid.SecondaryCaptureImageStorage) else "other"
     if kinds & _LOCALIZERS:
         return "localizer"

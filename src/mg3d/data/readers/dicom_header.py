@@ -3,9 +3,18 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pydicom.dataset import Dataset
+
 from mg3d.data.readers.dicom_elements import word
 from mg3d.data.readers.dicom_files import DAMAGE, damaged, read_header, silent
-from mg3d.data.readers.dicom_frame import KEYWORDS, Frame, frames_of
+from mg3d.data.readers.dicom_frame import (
+    CT_CLASSES,
+    KEYWORDS,
+    Frame,
+    frames_of,
+    sop_class_of,
+)
+from mg3d.data.scan_error import ScanError
 
 _MODALITIES = frozenset({
     "CR", "CT", "DOC", "DX", "KO", "MG", "MR", "NM", "OT", "PR", "PT", "REG", "RF", "RTDOSE",
@@ -52,6 +61,8 @@ def read_file_header(path: Path) -> FileHeader | None:
     try:
         with silent():
             modality = word(header, "Modality").upper()
+            frames = frames_of(header, path)
+            _check_whole(header, modality, frames)
             return FileHeader(
                 path=path,
                 patient_id=word(header, "PatientID"),
@@ -61,7 +72,15 @@ def read_file_header(path: Path) -> FileHeader | None:
                 series_number=word(header, "SeriesNumber"),
                 instance_uid=word(header, "SOPInstanceUID"),
                 modality=modality if modality in _MODALITIES else "",
-                frames=frames_of(header, path),
+                frames=frames,
             )
     except DAMAGE as error:
         raise damaged(error) from error
+
+
+def _check_whole(header: Dataset, modality: str, frames: tuple[Frame, ...]) -> None:
+    """Stop on a file that ends within its header, which pydicom takes for the end of it."""
+    sop_class = sop_class_of(header)
+    is_nothing = not modality and not word(header, "SOPClassUID")
+    if is_nothing or (sop_class in CT_CLASSES and not frames):
+        raise ScanError("a file ends within its header: truncated. Copy or export it again.")
