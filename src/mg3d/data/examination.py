@@ -8,9 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from mg3d.data.anatomy import Anatomy, look_at
 from mg3d.data.hounsfield import check_hu
 from mg3d.data.scan import Scan
 from mg3d.data.volume import Volume
+
+_RIGHT_ANGLE_DEGREES = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +32,8 @@ class ScanFacts:
     """What the scan covers along left-right, back-front, feet-head."""
     lowest_hu: float
     highest_hu: float
+    lung_litres: float | None
+    """Air in lungs; None where a crop cuts them."""
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -57,11 +62,25 @@ def examine(scan: Scan) -> Examination:
         ScanError: If the voxels are not Hounsfield units.
     """
     volume = scan.volume
-    faults = (*scan.faults, *check_hu(volume.array))
-    return Examination(facts=_facts(volume), faults=faults)
+    unusual = check_hu(volume.array)
+    anatomy = look_at(volume)
+    faults = (*scan.faults, *unusual, *check_geometry(volume), *anatomy.faults)
+    return Examination(facts=_facts(volume, anatomy), faults=faults)
 
 
-def _facts(volume: Volume) -> ScanFacts:
+def check_geometry(volume: Volume) -> tuple[tuple[str, str], ...]:
+    """(kind, message) of what is unusual about the axes of a volume."""
+    found = []
+    if volume.shear_degrees > _RIGHT_ANGLE_DEGREES:
+        message = f"two axes are {volume.shear_degrees:.1f} degrees off a right angle"
+        found.append(("geometry_sheared", message))
+    if volume.is_oblique:
+        message = f"turned by {volume.tilt_degrees:.1f} degrees against the patient's axes"
+        found.append(("geometry_oblique", message))
+    return tuple(found)
+
+
+def _facts(volume: Volume, anatomy: Anatomy) -> ScanFacts:
     ras = volume.reorient_ras()
     x, y, z = (size * mm for size, mm in zip(ras.shape, ras.spacing_mm, strict=True))
     return ScanFacts(
@@ -72,4 +91,5 @@ def _facts(volume: Volume) -> ScanFacts:
         extent_mm=(x, y, z),
         lowest_hu=float(np.min(volume.array)),
         highest_hu=float(np.max(volume.array)),
+        lung_litres=anatomy.lung_litres,
     )

@@ -77,6 +77,13 @@ class Volume:
         return math.degrees(math.acos(min(1.0, nearest)))
 
     @property
+    def shear_degrees(self) -> float:
+        """Largest deviation of two axes from a right angle, as a tilted gantry leaves it."""
+        unit = self.affine[:3, :3] / np.linalg.norm(self.affine[:3, :3], axis=0)
+        cosines = np.abs(unit.T @ unit)[np.triu_indices(3, 1)]
+        return math.degrees(math.asin(min(1.0, float(cosines.max()))))
+
+    @property
     def is_oblique(self) -> bool:
         """Whether an axis is turned by more than 1 degree away from the patient's."""
         return self.tilt_degrees > _STRAIGHT_DEGREES
