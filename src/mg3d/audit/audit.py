@@ -5,6 +5,7 @@ anywhere goes on when the same command is given again, and ends with the same by
 whole collection shows is found at the end, from a few kilobytes a volume.
 """
 
+import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -28,15 +29,18 @@ from mg3d.audit.examine import (
     failed,
 )
 from mg3d.audit.outliers import FAR, Outlier, rank
-from mg3d.audit.report_statistics import leaked_reports, missing_reports
+from mg3d.audit.report_review import review_reports
 from mg3d.audit.unlisted import find_unlisted
 from mg3d.data.backends import Backend, Workers
 from mg3d.data.faults import Fault
 from mg3d.data.layouts.catalogue import Catalogue
 from mg3d.data.layouts.layout import AUTO, LayoutOptions, read_catalogue
 from mg3d.data.layouts.table_error import TableError
-from mg3d.data.pool import run_jobs, take_markers
+from mg3d.data.lock import LOCK_FILE, locked
+from mg3d.data.pool import IN_FLIGHT_FOLDER, run_jobs, take_markers
 from mg3d.data.splits import SplitConfig
+from mg3d.data.store import STORE_FILE
+from mg3d.data.token_count import DEFAULT_MAX_TOKENS
 from mg3d.errors import ConfigError
 from mg3d.files import remove_stale_temporaries
 from mg3d.progress import bar, console
@@ -71,6 +75,8 @@ class AuditConfig:
     """Division by patient that `mg3d prepare` would make, where the site names no split."""
     keep_without_report: bool = False
     """A volume without a report is no fault."""
+    max_tokens: int = DEFAULT_MAX_TOKENS
+    """Tokens that a model will read of a report; longer ones are named."""
     fail_on: FailOn = "error"
     """Severity from which the command exits with 1: error, warning (or worse), or never."""
     num_workers: int = 0
@@ -81,7 +87,14 @@ class AuditConfig:
     """Scheduler of a dask cluster or head node of a ray cluster; empty starts one here."""
 
     def __post_init__(self) -> None:
-        Workers(backend=self.backend, num=self.num_workers, address=self.address)
+        if self.max_tokens < 1:
+            raise ConfigError(f"max_tokens {self.max_tokens}: at least 1")
+        _ = self.workers  # raises for what is impossible
+
+    @property
+    def workers(self) -> Workers:
+        """Who does the work."""
+        return Workers(backend=self.backend, num=self.num_workers, address=self.address)
 
 
 def audit(settings: AuditConfig) -> int:
@@ -98,7 +111,6 @@ def audit(settings: AuditConfig) -> int:
         DataError: If there is nothing that could be looked at.
         StorageError: If the results cannot be written.
     """
-    _claim(settings.out)
     options = LayoutOptions(labels=settings.labels, reports=settings.reports)
     try:
         catalogue = read_catalogue(settings.data, settings.layout, options)
@@ -109,16 +121,29 @@ def audit(settings: AuditConfig) -> int:
             rows=(),
             faults=(Fault(kind=error.kind, message=str(error)),),
         )
-    members = _look(catalogue, settings)
-    copies, outliers = find_copies(members), rank(members)
-    faults = _collect(catalogue, members, copies, outliers)
-    if not settings.keep_without_report:
-        faults += missing_reports(members)
-    faults.sort(key=lambda fault: (_ORDER[fault.severity], fault.kind))
-    kinds = write_audit(settings.out, catalogue, members, faults, outliers, copies)["kinds"]
-    _tidy(settings.out, {each.name for each in members})
+    _refuse_foreign(settings.out)
+    with locked(settings.out, "audit"):
+        kinds = _audit(catalogue, settings)
     _say(kinds, settings.out)
     return int(any(kind["severity"] in _FAILS[settings.fail_on] for kind in kinds.values()))
+
+
+def _audit(catalogue: Catalogue, settings: AuditConfig) -> dict[str, dict[str, Any]]:
+    """Look, compare, write; what was found, by kind."""
+    _clear(settings.out)
+    members = _look(catalogue, settings)
+    copies, outliers = find_copies(members), rank(members)
+    reports, faults = review_reports(
+        members,
+        max_tokens=settings.max_tokens,
+        keep_without_report=settings.keep_without_report,
+    )
+    faults += _collect(catalogue, members, copies, outliers)
+    faults.sort(key=lambda fault: (_ORDER[fault.severity], fault.kind))
+    document = write_audit(settings.out, catalogue, members, faults, outliers, copies, reports)
+    _tidy(settings.out, {each.name for each in members})
+    kinds: dict[str, dict[str, Any]] = document["kinds"]
+    return kinds
 
 
 def _collect(
@@ -127,13 +152,12 @@ def _collect(
     copies: Sequence[Copies],
     outliers: Sequence[Outlier],
 ) -> list[Fault]:
-    """Everything that is wrong with tables, scans, reports, and their sum."""
+    """Everything that is wrong with tables, scans and their sum."""
     faults = list(catalogue.faults)
     for each in members:
         faults += each.own_faults()
     for group in copies:
         faults += group.faults()
-    faults += leaked_reports(members)
     faults += find_unlisted(catalogue)
     faults += [
         outlier.member.fault("outlier_volume", outlier.says)
@@ -157,11 +181,17 @@ def _reconstructions(members: Sequence[Member]) -> list[Fault]:
     return [Fault(kind="study_reconstructions", message=message)]
 
 
-def _claim(out: Path) -> None:
-    """Make sure that the folder is ours to write, and clear what a killed run left behind."""
-    known = {"audit.json", FACTS_FOLDER}
-    if out.is_dir() and any(out.iterdir()) and not any((out / name).exists() for name in known):
+def _refuse_foreign(out: Path) -> None:
+    """Make sure that the folder is ours to write."""
+    ours = {"audit.json", FACTS_FOLDER, LOCK_FILE, IN_FLIGHT_FOLDER}
+    if out.is_dir() and any(out.iterdir()) and not any((out / name).exists() for name in ours):
         raise ConfigError(f"{out}: holds other files than an audit. Choose another folder.")
+    if (out / STORE_FILE).exists():
+        raise ConfigError(f"{out}: holds a store. Choose another folder for the audit.")
+
+
+def _clear(out: Path) -> None:
+    """Forget what a killed run left half done."""
     take_markers(out)
     for folder in (out, out / FACTS_FOLDER, out / THUMBNAIL_FOLDER):
         remove_stale_temporaries(folder)
@@ -177,12 +207,13 @@ def _look(catalogue: Catalogue, settings: AuditConfig) -> list[Member]:
         jobs[name] = AuditJob(
             volume_id=name, ids=ids, source=row.source, out=settings.out, checksums=checksums
         )
-    workers = Workers(backend=settings.backend, num=settings.num_workers, address=settings.address)
     seen: dict[str, Examined] = {}
     num_bad, began = 0, time.monotonic()
     with bar() as progress:
         task = progress.add_task("audit", total=len(jobs), status="")
-        for outcome in run_jobs(list(jobs.values()), examine, failed, workers, settings.out):
+        for outcome in run_jobs(
+            list(jobs.values()), examine, failed, settings.workers, settings.out
+        ):
             seen[outcome.volume_id] = outcome
             num_bad += outcome.facts.hu is None
             rate = len(seen) / max(time.monotonic() - began, 1e-3)
@@ -209,6 +240,7 @@ def _tidy(out: Path, wanted: set[str]) -> None:
         for path in (out / folder).glob("[!.]*"):
             if path.stem not in wanted:
                 path.unlink()
+    shutil.rmtree(out / IN_FLIGHT_FOLDER, ignore_errors=True)
 
 
 def _say(kinds: dict[str, dict[str, Any]], out: Path) -> None:

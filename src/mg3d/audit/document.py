@@ -31,6 +31,7 @@ def write_audit(
     faults: Sequence[Fault],
     outliers: Sequence[Outlier],
     copies: Sequence[Copies],
+    reports: dict[str, Any],
 ) -> dict[str, Any]:
     """Write both files; the same data gives the same bytes.
 
@@ -41,6 +42,7 @@ def write_audit(
         faults: All of them, worst first.
         outliers: Volumes by their distance from the others, farthest first.
         copies: Sets of volumes that hold the same scan.
+        reports: Figures about the reports.
 
     Returns:
         What `audit.json` holds.
@@ -51,7 +53,7 @@ def write_audit(
         "layout": catalogue.layout,
         "kinds": count_kinds(faults),
         "faults": [asdict(fault) for fault in faults],
-        "summary": summarise(members, catalogue.label_names),
+        "summary": {**summarise(members, catalogue.label_names), "reports": reports},
         "duplicates": [_copies_row(each) for each in copies],
         "outliers": [_outlier_row(each) for each in outliers[:_MOST_PICTURES]],
         "pictures": list(_pictures(out, members, outliers)),

@@ -71,14 +71,15 @@ def examine(job: AuditJob) -> Examined:
         if known.get("stamp") == stamp:
             return Examined(volume_id=job.volume_id, facts=VolumeFacts.from_json(known["facts"]))
         sums = [_hash_file(file) for file in paths]
+        num_bytes = sum(file.stat().st_size for file in paths)
     except OSError as error:
         return failed(job, ScanError.from_os(error))
     except ScanError as error:
         return failed(job, error)
     base = VolumeFacts(
         num_files=len(paths),
-        num_bytes=sum(file.stat().st_size for file in paths),
-        sha256=sums[0] if len(sums) == 1 else sha256("\n".join(sums).encode()),
+        num_bytes=num_bytes,
+        sha256=sums[0] if len(sums) == 1 else sha256("".join(sums).encode()),
         faults=_compare_checksums(job, paths, sums),
     )
     facts, picture = _look(job.source, base)
@@ -113,7 +114,10 @@ def _known(path: Path) -> dict[str, Any]:
 
 
 def _stamp(job: AuditJob, paths: Sequence[Path]) -> str:
-    """Hash of all that decides the facts, with the files' sizes and times instead of content."""
+    """Hash of all that decides the facts, with the files' sizes and times instead of content.
+
+    Without their paths: data that moves as a whole, times kept, need not be looked at again.
+    """
     stats = [path.stat() for path in paths]
     files = [
         [str(path), stat.st_size, stat.st_mtime_ns] for path, stat in zip(paths, stats, strict=True)

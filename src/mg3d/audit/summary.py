@@ -10,7 +10,6 @@ import numpy as np
 
 from mg3d.audit.collection import Member
 from mg3d.audit.outliers import MEASURES, measures_of
-from mg3d.audit.report_statistics import describe_reports, study_reports
 from mg3d.audit.volume_facts import HU_EDGES
 from mg3d.data.faults import FAULTS, Fault
 from mg3d.data.splits import SPLITS
@@ -32,7 +31,6 @@ def summarise(members: Sequence[Member], label_names: Sequence[str]) -> dict[str
         "slice_distances": _slice_distances(usable),
         "measures": _measures(usable),
         "hu": _hu_bands(usable),
-        "reports": describe_reports(study_reports(members)),
         "labels": _labels(members, label_names),
     }
 

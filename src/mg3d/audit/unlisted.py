@@ -6,9 +6,8 @@ from pathlib import Path
 
 from mg3d.data.faults import Fault
 from mg3d.data.layouts.catalogue import Catalogue
+from mg3d.data.layouts.matching import listed
 from mg3d.data.scan import READERS
-
-_MOST_NAMED = 3
 
 
 def find_unlisted(catalogue: Catalogue) -> list[Fault]:
@@ -18,19 +17,19 @@ def find_unlisted(catalogue: Catalogue) -> list[Fault]:
     folders of their own are nobody's mistake.
     """
     root = catalogue.folder.resolve()
-    listed = [_absolute(row.source.path) for row in catalogue.rows]
-    tops = {path.relative_to(root).parts[0] for path in listed if path.is_relative_to(root)}
-    files, folders = set(listed), {path for path in set(listed) if path.is_dir()}
+    sources = {_absolute(row.source.path) for row in catalogue.rows}
+    tops = {path.relative_to(root).parts[0] for path in sources if path.is_relative_to(root)}
+    folders = {path for path in sources if path.is_dir()}
     unlisted = sorted(
         path.relative_to(root).as_posix()
         for path in _scans(root, sorted(tops), folders)
-        if path not in files
+        if path not in sources
     )
     if not unlisted:
         return []
-    more = len(unlisted) - _MOST_NAMED
-    named = ", ".join(unlisted[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
-    message = f"{len(unlisted)} image file(s) beside the listed ones that no row names: {named}"
+    message = f"{len(unlisted)} image file(s) beside the listed ones that no row names"
+    if not catalogue.private_names:
+        message += f": {listed(unlisted)}"
     return [Fault(kind="file_unlisted", message=message)]
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from mg3d.reporting.theme import COLOURS, add_grid, style
 
@@ -62,5 +63,6 @@ def measure_histograms(
             unit = measures[name]["unit"]
             axes.set_title(measures[name]["title"] + (f", {unit}" if unit else ""), fontsize=8.5)
             axes.tick_params(labelsize=7)
+            axes.xaxis.set_major_locator(MaxNLocator(4))
             add_grid(axes, axis="y")
     return figure

@@ -191,19 +191,22 @@ def _values(document: Document) -> dict[str, list[float]]:
 def _reports(document: Document) -> str:
     """How long, how complete and how often the same."""
     facts = document["summary"]["reports"]
-    if not facts["with_report"]:
+    if not facts["words"]:
         return ""
     lengths = [
         [f"{name} a report", *(f"{value:,}" for value in facts[name])]
         for name in ("words", "clauses")
     ]
     counts = {
-        "studies": facts["studies"],
-        "with a report": facts["with_report"],
-        "reports without findings": facts["without_findings"],
-        "reports without impression": facts["without_impression"],
-        "different texts": facts["distinct"],
-        "studies that share the most frequent text": facts["most_repeated"],
+        "studies": facts["num_reports"],
+        "without a report": facts["num_empty"],
+        "without findings": facts["without_findings"],
+        "without impression": facts["without_impression"],
+        "different texts": facts["num_different"],
+        "shared with another patient": f"{facts['share_shared']:.1%}",
+        "alike but for numbers in five patients or more": f"{facts['share_template']:.1%}",
+        "clauses that more than 5 % of the patients have": f"{facts['share_boilerplate']:.1%}",
+        "longer than the model reads, at least": f"{facts['share_too_long']:.1%}",
     }
     return html.facts(counts) + html.table(["", *_PERCENTILES], lengths)
 
