@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from mg3d.errors import ConfigError
+from mg3d.errors import ConfigError, StorageError
 from mg3d.files import PRIVATE, write_atomic
 
 ENDING = ".mg3d-key"
@@ -52,16 +52,14 @@ def open_key(path: Path | None, source: Path) -> Pseudonyms:
         source: Folder of the identified data.
 
     Raises:
-        ConfigError: If the file is no key.
-        StorageError: If it cannot be made.
+        ConfigError: If the file is no key, or cannot be made.
     """
     home = source.resolve()
     file = path if path is not None else home.parent / f"{home.name}{ENDING}"
     try:
         key = bytes.fromhex(file.read_text(encoding="ascii").strip())
     except FileNotFoundError:
-        key = secrets.token_bytes(_KEY_BYTES)
-        write_atomic(file, key.hex() + "\n", mode=PRIVATE)
+        return Pseudonyms(_make_key(file))
     except (OSError, ValueError) as error:
         raise ConfigError(
             f"{file}: not a key of pseudonyms ({type(error).__name__}); name another file with "
@@ -73,3 +71,14 @@ def open_key(path: Path | None, source: Path) -> Pseudonyms:
             "--key, or restore this one: with another key all pseudonyms change"
         )
     return Pseudonyms(key)
+
+
+def _make_key(file: Path) -> bytes:
+    key = secrets.token_bytes(_KEY_BYTES)
+    try:
+        write_atomic(file, key.hex() + "\n", mode=PRIVATE)
+    except StorageError as error:
+        raise ConfigError(
+            f"{file}: the key of pseudonyms cannot be made there; name another file with --key"
+        ) from error
+    return key

@@ -16,7 +16,14 @@ import numpy as np
 
 from mg3d.data.layouts.catalogue import Catalogue, CatalogueRow
 from mg3d.data.volume import Volume
-from mg3d.phantom.export.exporter import Exporter, label_cells, volumes, write_csv, write_nifti
+from mg3d.phantom.export.exporter import (
+    Exporter,
+    label_cells,
+    short_decimals,
+    volumes,
+    write_csv,
+    write_nifti,
+)
 from mg3d.phantom.export.storage_order import stored_as
 
 _INTERCEPTS = (-1024, -8192)
@@ -86,7 +93,7 @@ def _without_facts(volume: Volume, intercept: int) -> Volume:
 
 
 def _facts(name: _Name, volume: Volume, intercept: int) -> dict[str, Any]:
-    columns, rows, slices = (round(mm, 6) for mm in volume.spacing_mm)
+    columns, rows, slices = short_decimals(volume.spacing_mm)
     return {
         "VolumeName": f"{name.volume}.nii.gz",
         "Manufacturer": "mg3d phantom",

@@ -15,7 +15,7 @@ from PIL import Image
 from mg3d.data.layouts.catalogue import Catalogue
 from mg3d.data.layouts.ctrg_chest import AXES, WINDOW_HU
 from mg3d.files import write_atomic, write_json
-from mg3d.phantom.export.exporter import Exporter, volumes
+from mg3d.phantom.export.exporter import Exporter, short_decimals, volumes
 from mg3d.phantom.export.storage_order import stored_as
 
 _QUALITY = 95
@@ -35,7 +35,7 @@ def _write(catalogue: Catalogue, out: Path) -> dict[str, str]:
                 "image_path": folder,
                 "report": row.report.findings,
                 "result": row.report.impression,
-                "spacing_mm": [round(mm, 6) for mm in volume.spacing_mm],
+                "spacing_mm": short_decimals(volume.spacing_mm),
                 "window_hu": list(WINDOW_HU),
             }
         )

@@ -14,6 +14,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 import mg3d.phantom.export
 from mg3d.data.layouts.catalogue import Catalogue, CatalogueRow
 from mg3d.data.scan import read_scan
@@ -68,6 +70,11 @@ def write_csv(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     writer.writeheader()
     writer.writerows(records)
     write_atomic(path, stream.getvalue())
+
+
+def short_decimals(numbers: Iterable[float]) -> list[float]:
+    """Numbers with the fewest digits that still tell them apart as float32, as in a header."""
+    return [float(str(np.float32(number))) for number in numbers]
 
 
 def label_cells(catalogue: Catalogue, row: CatalogueRow) -> dict[str, str]:
