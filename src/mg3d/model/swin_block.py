@@ -14,9 +14,18 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple, cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mg3d.model.token_layers import (
+    BlockWeights,
+    Entered,
+    Left,
+    WeightGradients,
+    enter,
+    enter_backward,
+    leave,
+    leave_backward,
+)
 from mg3d.model.window_attention import attend, attend_backward, box_bias
 from mg3d.model.window_boxes import (
     BoxGroup,
@@ -29,24 +38,6 @@ from mg3d.model.window_boxes import (
 CHUNK_BYTES = {"cpu": 2**22, "cuda": 2**29}
 """Size of the largest intermediate of one chunk: what a core's cache holds (per thread), or enough
 work to fill a GPU. On one core, times were flat within 10 % from half a megabyte to 16."""
-
-
-class BlockWeights(NamedTuple):
-    """The parameters of one block, in the order in which `_BoxwiseBlock` takes them."""
-
-    norm1_weight: Tensor
-    norm1_bias: Tensor
-    bias_table: Tensor
-    qkv_weight: Tensor
-    qkv_bias: Tensor | None
-    proj_weight: Tensor
-    proj_bias: Tensor
-    norm2_weight: Tensor
-    norm2_bias: Tensor
-    linear1_weight: Tensor
-    linear1_bias: Tensor
-    linear2_weight: Tensor
-    linear2_bias: Tensor
 
 
 class WindowAttention(nn.Module):
@@ -118,6 +109,7 @@ class SwinBlock(nn.Module):
             differentiable=torch.is_grad_enabled(),
             recompute=self.recompute,
             chunk_bytes=_chunk_bytes(x_BXYZC.device.type),
+            product_dtype=_product_dtype(x_BXYZC),
         )
         result: Tensor = _BoxwiseBlock.apply(x_BXYZC, plan, *self._weights())  # type: ignore[no-untyped-call]
         return result
@@ -152,6 +144,17 @@ class _Plan(NamedTuple):
     recompute: bool
     chunk_bytes: int
     """Size of the largest intermediate of a chunk."""
+    product_dtype: torch.dtype
+
+    def weights(self, parameters: Sequence[Tensor | None]) -> BlockWeights:
+        """The parameters as the chunks read them."""
+        return BlockWeights(*cast(Any, parameters)).for_products_in(self.product_dtype)
+
+    def bias(self, table: Tensor, group: BoxGroup) -> Tensor:
+        """What a group's boxes add to their scores, in float32 at least."""
+        return box_bias(
+            table.to(torch.promote_types(table.dtype, torch.float32)), group, self.window
+        )
 
     def chunks(self, group: BoxGroup, tokens: Tensor) -> Iterator[Tensor]:
         """Indices (w, n) into ``tokens`` (B * X * Y * Z, C) of a few boxes at a time."""
@@ -165,49 +168,37 @@ class _Plan(NamedTuple):
 
 
 class _Chunk(NamedTuple):
-    """A few boxes on their way through a block; with gradients on, two graphs joined by attention.
-
-    The first leads from ``tokens`` to q, k and v, the second from ``tokens`` and ``mixed`` (a leaf)
-    to ``result``.
-    """
+    """A few boxes on their way through a block."""
 
     tokens: Tensor
-    q: Tensor
-    k: Tensor
-    v: Tensor
+    entered: Entered
     mixed: Tensor
-    """(w, n, C) attended values, before their projection."""
+    """(T, C) attended values, before their projection."""
     log_total: Tensor
     """(w, H, n, 1), see `attend`."""
-    result: Tensor
+    left: Left
 
 
 class _BoxwiseBlock(torch.autograd.Function):
-    """A Swin block, a few boxes at a time.
-
-    What acts on single tokens is differentiated by autograd within each chunk. Attention has its
-    own backward: it starts from the saved result, and sums the gradient of the bias on the way.
-    """
+    """A Swin block, a few boxes at a time; the bias of a box is left to autograd."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, plan: _Plan, *parameters: Tensor | None) -> Tensor:
-        keep_chunks = plan.differentiable and not plan.recompute
-        weights = _detached(parameters, ctx.needs_input_grad[2:])
+        weights = plan.weights(parameters)
         tokens = x.detach().reshape(-1, x.shape[-1])
         result = torch.empty_like(tokens)
         kept: list[Tensor] = []
-        ctx.plan, ctx.autocast = plan, _autocast_state(x.device.type)
-        ctx.chunks, ctx.weights = [], weights if keep_chunks else None
-        with torch.set_grad_enabled(keep_chunks), torch.autocast(**ctx.autocast):
+        ctx.plan, ctx.chunks = plan, []
+        with torch.autocast(x.device.type, enabled=False):
             for group in plan.groups:
-                bias = _bias(weights, group, plan)
+                bias = plan.bias(weights.bias_table, group)
                 for index in plan.chunks(group, tokens):
-                    chunk = _run(_take(tokens, index), weights, bias, group, plan)
-                    _put(result, index, chunk.result)
-                    if keep_chunks:
-                        ctx.chunks.append(chunk)
-                    elif plan.differentiable:
+                    chunk = _run(_take(tokens, index), index, weights, bias, group)
+                    _put(result, index, chunk.left.result)
+                    if plan.differentiable and plan.recompute:
                         kept += [chunk.mixed, chunk.log_total]
+                    elif plan.differentiable:
+                        ctx.chunks.append(chunk)
         ctx.save_for_backward(x, *parameters, *kept)
         return result.view_as(x)
 
@@ -215,82 +206,74 @@ class _BoxwiseBlock(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, *saved = ctx.saved_tensors
+        plan: _Plan = ctx.plan
         count = len(BlockWeights._fields)
-        weights = ctx.weights or _detached(saved[:count], ctx.needs_input_grad[2:])
-        for value in weights:
-            if value is not None:
-                value.grad = None  # of an earlier walk through the same graph
+        sums = WeightGradients(BlockWeights(*saved[:count]), ctx.needs_input_grad[2:])
+        weights = plan.weights(saved[:count])
         tokens, grad_result = (value.detach().reshape(-1, value.shape[-1]) for value in (x, grad))
         grad_tokens = torch.empty_like(tokens)
         chunks, kept = iter(ctx.chunks), iter(saved[count:])
-        with torch.enable_grad(), torch.autocast(**ctx.autocast):
-            for group in ctx.plan.groups:
-                bias = _bias(weights, group, ctx.plan)
+        with torch.autocast(x.device.type, enabled=False):
+            for group in plan.groups:
+                with torch.enable_grad():
+                    table = weights.bias_table.detach().requires_grad_()
+                    bias_graph = plan.bias(table, group)
+                bias = bias_graph.detach()
                 grad_bias = torch.zeros_like(bias)
-                for index in ctx.plan.chunks(group, tokens):
+                for index in plan.chunks(group, tokens):
                     chunk = next(chunks, None) or _run(
-                        _take(tokens, index),
-                        weights,
-                        bias,
-                        group,
-                        ctx.plan,
-                        (next(kept), next(kept)),
+                        _take(tokens, index), index, weights, bias, group, (next(kept), next(kept))
                     )
-                    _backward(chunk, _take(grad_result, index), bias, grad_bias)
-                    _put(grad_tokens, index, cast(Tensor, chunk.tokens.grad))
-                    chunk.tokens.grad = None
-                if bias.requires_grad:
-                    torch.autograd.backward(bias, grad_bias)
+                    grad_chunk = _backward(
+                        chunk, _take(grad_result, index), weights, bias, grad_bias, sums
+                    )
+                    _put(grad_tokens, index, grad_chunk)
+                if sums.wants("bias_table"):
+                    sums.add("bias_table", *torch.autograd.grad(bias_graph, table, grad_bias))
         return (
             grad_tokens.view_as(x) if ctx.needs_input_grad[0] else None,
             None,
-            *(None if value is None else value.grad for value in weights),
+            *sums.in_order(),
         )
-
-
-def _detached(parameters: Sequence[Tensor | None], needed: Sequence[bool]) -> BlockWeights:
-    """Leaves that collect gradients over chunks, apart from the graph that is being walked."""
-    leaves = (
-        None if value is None else value.detach().requires_grad_(need)
-        for value, need in zip(parameters, needed, strict=True)
-    )
-    return BlockWeights(*cast(Any, leaves))
 
 
 def _run(
-    tokens_wnC: Tensor,
+    tokens_TC: Tensor,
+    index_wn: Tensor,
     weights: BlockWeights,
     bias: Tensor,
     group: BoxGroup,
-    plan: _Plan,
     attention: tuple[Tensor, Tensor] | None = None,
 ) -> _Chunk:
     """Compute a chunk, from the known result of attention where there is one."""
-    tokens = tokens_wnC.requires_grad_(torch.is_grad_enabled())
-    q, k, v = _project(tokens, weights, plan.num_heads, padded=group.is_padded)
+    heads = bias.shape[0]
+    entered = enter(tokens_TC, weights, len(index_wn), heads, padded=group.is_padded)
     if attention is None:
-        with torch.no_grad():
-            attended, log_total = attend(q, k, v, bias)
-        attention = (_merge_heads(attended), log_total)
-    mixed = attention[0].detach().requires_grad_(torch.is_grad_enabled())
-    return _Chunk(tokens, q, k, v, mixed, attention[1], _finish(tokens, mixed, weights))
+        attended, log_total = attend(entered.q, entered.k, entered.v, bias)
+        attention = attended.transpose(1, 2).reshape(tokens_TC.shape), log_total
+    return _Chunk(tokens_TC, entered, *attention, leave(tokens_TC, attention[0], weights))
 
 
-def _backward(chunk: _Chunk, grad: Tensor, bias: Tensor, grad_bias: Tensor) -> None:
-    """Fill ``chunk.tokens.grad``; add to the weights' ``grad`` and to ``grad_bias``."""
-    # the graphs are retained for a second walk; those that are not kept end with their chunk
-    torch.autograd.backward(chunk.result, grad, retain_graph=True)
-    mixed, heads = chunk.mixed, bias.shape[0]
-    with torch.no_grad():
-        *grads, grad_chunk_bias = attend_backward(
-            _split_heads(cast(Tensor, mixed.grad), heads),
-            *(chunk.q, chunk.k, chunk.v, bias),
-            _split_heads(mixed, heads),
-            chunk.log_total,
-        )
-        grad_bias += grad_chunk_bias
-    mixed.grad = None
-    torch.autograd.backward((chunk.q, chunk.k, chunk.v), grads, retain_graph=True)
+def _backward(
+    chunk: _Chunk,
+    grad_TC: Tensor,
+    weights: BlockWeights,
+    bias: Tensor,
+    grad_bias: Tensor,
+    sums: WeightGradients,
+) -> Tensor:
+    """Gradient of the chunk's tokens; adds to ``grad_bias`` and to the weights' ``sums``."""
+    entered = chunk.entered
+    grad_tokens, grad_mixed = leave_backward(grad_TC, chunk.left, chunk.mixed, weights, sums)
+    *grads_qkv, grad_chunk_bias = attend_backward(
+        _split_heads(grad_mixed, entered.q),
+        *(entered.q, entered.k, entered.v, bias),
+        _split_heads(chunk.mixed, entered.q),
+        chunk.log_total,
+    )
+    grad_bias += grad_chunk_bias
+    q, k, v = grads_qkv
+    return enter_backward((q, k, v), entered, chunk.tokens, weights, sums).add_(grad_tokens)
 
 
 def _chunk_bytes(device_type: str) -> int:
@@ -298,60 +281,22 @@ def _chunk_bytes(device_type: str) -> int:
     return CHUNK_BYTES.get(device_type, CHUNK_BYTES["cuda"]) * threads
 
 
-def _bias(weights: BlockWeights, group: BoxGroup, plan: _Plan) -> Tensor:
-    return box_bias(weights.bias_table, group, plan.window)
-
-
-def _project(
-    tokens_WnC: Tensor, weights: BlockWeights, num_heads: int, *, padded: bool
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Normalised queries, keys and values by head, (W, H, n or n + 1, d); see `box_bias`."""
-    W, n, C = tokens_WnC.shape
-    normed = F.layer_norm(tokens_WnC, (C,), weights.norm1_weight, weights.norm1_bias)
-    qkv = F.linear(normed, weights.qkv_weight, weights.qkv_bias)
-    q, k, v = qkv.view(W, n, 3, num_heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
-    if padded:
-        empty = tokens_WnC.new_zeros(3 * C) if weights.qkv_bias is None else weights.qkv_bias
-        _, pad_k, pad_v = empty.to(qkv.dtype).view(3, num_heads, 1, -1).unbind(0)
-        k = torch.cat([k, pad_k.expand(W, -1, -1, -1)], dim=2)
-        v = torch.cat([v, pad_v.expand(W, -1, -1, -1)], dim=2)
-    return q, k, v
-
-
-def _finish(tokens_WnC: Tensor, mixed_WnC: Tensor, weights: BlockWeights) -> Tensor:
-    """What follows attention: projection, residual, MLP, residual."""
-    C = tokens_WnC.shape[-1]
-    tokens = tokens_WnC + F.linear(mixed_WnC, weights.proj_weight, weights.proj_bias)
-    normed = F.layer_norm(tokens, (C,), weights.norm2_weight, weights.norm2_bias)
-    hidden = F.gelu(F.linear(normed, weights.linear1_weight, weights.linear1_bias))
-    return tokens + F.linear(hidden, weights.linear2_weight, weights.linear2_bias)
-
-
-def _split_heads(mixed_WnC: Tensor, num_heads: int) -> Tensor:
-    W, n, _ = mixed_WnC.shape
-    return mixed_WnC.view(W, n, num_heads, -1).transpose(1, 2)
-
-
-def _merge_heads(attended_WHnd: Tensor) -> Tensor:
-    return attended_WHnd.transpose(1, 2).flatten(2)
+def _split_heads(mixed_TC: Tensor, like_WHnd: Tensor) -> Tensor:
+    W, H, n, d = like_WHnd.shape
+    return mixed_TC.view(W, n, H, d).transpose(1, 2).contiguous()
 
 
 def _take(tokens: Tensor, index: Tensor) -> Tensor:
-    return tokens.index_select(0, index.flatten()).view(*index.shape, -1)
+    return tokens.index_select(0, index.flatten())
 
 
 def _put(tokens: Tensor, index: Tensor, chunk: Tensor) -> None:
-    tokens.index_copy_(0, index.flatten(), chunk.flatten(0, 1).to(tokens.dtype))
+    tokens.index_copy_(0, index.flatten(), chunk)
 
 
-def _autocast_state(device_type: str) -> dict[str, Any]:
-    """Arguments of ``torch.autocast`` that restore what is in force now.
-
-    Without a cache: it would share the casted weights, and their graph, between chunks.
-    """
-    return {
-        "device_type": device_type,
-        "enabled": torch.is_autocast_enabled(device_type),
-        "dtype": torch.get_autocast_dtype(device_type),
-        "cache_enabled": False,
-    }
+def _product_dtype(x: Tensor) -> torch.dtype:
+    """Precision of the matrix products: what autocast asks for, which leaves float64 alone."""
+    device = x.device.type
+    if torch.is_autocast_enabled(device) and x.dtype != torch.float64:
+        return torch.get_autocast_dtype(device)
+    return x.dtype
