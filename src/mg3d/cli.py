@@ -31,6 +31,8 @@ COMMANDS: dict[str, tuple[str, str, str, str]] = {
               "look for faults in scans, reports and tables before training on them"),
     "prepare": ("mg3d.data.prepare", "PrepareConfig", "prepare",
                 "turn scans and reports into a store that training reads"),
+    "remove": ("mg3d.data.remove", "RemoveConfig", "remove",
+               "take a patient out of a store and out of what was made from it"),
     "pretrain": ("mg3d.training.pretrain", "PretrainConfig", "pretrain",
                  "pre-train a model on a store; goes on where it stopped"),
     "evaluate": ("mg3d.evaluation.evaluate", "EvaluateConfig", "evaluate",

@@ -19,6 +19,8 @@ import pytest
 from mg3d import files
 from mg3d.cli import main
 from mg3d.data.grid import GridConfig
+from mg3d.data.intake import take_in
+from mg3d.data.lock import locked
 from mg3d.data.prepare import PrepareConfig, prepare
 from mg3d.data.splits import SplitConfig
 from mg3d.data.store import VolumeStore, volume_path
@@ -38,6 +40,79 @@ def test_workers_and_folders_change_no_byte(make_site: Any, tree: Tree, tmp_path
         "store.json", "index.jsonl", "reports.jsonl", "quarantine.jsonl",
         *(f"volumes/s{number}.safetensors" for number in range(5)),
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(("backend", "module"), [("dask", "distributed"), ("ray", "ray")])
+def test_every_backend_makes_the_same_bytes(
+    backend: str, module: str, make_site: Any, tree: Tree, tmp_path: Path, body: Any,
+    write_nifti: Any,
+) -> None:  # fmt: skip
+    pytest.importorskip(module)
+    site = make_site(9)
+    _spoil(site, body, write_nifti)
+    settings = site.config(tmp_path / "loky", allow_quarantine=True, num_workers=2)
+    prepare(settings)
+    prepare(replace(settings, out=tmp_path / backend, backend=backend))
+    assert tree(tmp_path / "loky") == tree(tmp_path / backend)
+
+
+def test_a_limit_gives_the_store_of_the_first_volumes(
+    make_site: Any, tree: Tree, tmp_path: Path
+) -> None:
+    site = make_site(5)
+    settings = site.config(tmp_path / "store", limit=2)
+    assert [row.volume_id for row in prepare(settings).rows] == ["s0", "s1"]
+    made = volume_path(settings.out, "s0").stat().st_mtime_ns
+    prepare(replace(settings, limit=0))
+    assert volume_path(settings.out, "s0").stat().st_mtime_ns == made
+    with pytest.raises(ConfigError, match="holds 3 volumes that this manifest does not ask for"):
+        prepare(settings)
+    prepare(replace(settings, out=tmp_path / "fresh", limit=0))
+    assert tree(settings.out) == tree(tmp_path / "fresh")
+    with pytest.raises(ConfigError, match="limit -1"):
+        replace(settings, limit=-1)
+
+
+def test_a_store_is_read_while_it_grows(
+    make_site: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Until the new index is there the old one holds, and every volume that it names."""
+    site = make_site(6)
+    settings = site.config(tmp_path / "store")
+    prepare(replace(settings, limit=3))
+    seen = []
+
+    def look_and_take_in(job: Any) -> Any:
+        outcome = take_in(job)
+        store = VolumeStore.open(settings.out)
+        seen.append([store.read_hu(row.volume_id).shape for row in store.rows])
+        return outcome
+
+    monkeypatch.setattr("mg3d.data.prepare.take_in", look_and_take_in)
+    assert len(prepare(settings)) == 6
+    assert seen == [[(8, 8, 8)] * 3] * 6
+
+
+def test_two_commands_do_not_write_to_one_store(make_site: Any, tmp_path: Path) -> None:
+    settings = make_site(2).config(tmp_path / "store")
+    with (
+        locked(settings.out, "prepare"),
+        pytest.raises(ConfigError, match=r"`mg3d prepare` \(process \d+ on .*is writing"),
+    ):
+        prepare(settings)
+    assert len(prepare(settings)) == 2
+
+
+def test_warnings_of_a_scan_are_in_the_index_with_their_names(
+    make_site: Any, tmp_path: Path, body: Any, write_nifti: Any
+) -> None:
+    site = make_site(3)
+    no_air = np.where(body() < -700, -650, body()).astype(np.int16)
+    write_nifti(site.image(1), no_air, np.diag([3.0, 3, 4, 1]))
+    for _ in range(2):  # also when the volume is already there
+        store = prepare(site.config(tmp_path / "store"))
+        assert "hu_no_air" in dict(store.row("s1").faults)
+        assert "hu_no_air" not in dict(store.row("s0").faults)
 
 
 def test_a_second_run_writes_nothing(

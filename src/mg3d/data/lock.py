@@ -42,8 +42,8 @@ def locked(folder: Path, command: str) -> Iterator[None]:
         os.pwrite(descriptor, json.dumps(holder).encode(), 0)
         yield
     finally:
-        path.unlink(missing_ok=True)  # while it is still held, so that nobody holds a dead file
-        os.close(descriptor)
+        with os.fdopen(descriptor, "rb"):
+            path.unlink(missing_ok=True)  # while it is still held: nobody may lock a dead file
 
 
 def _take(path: Path) -> int:

@@ -22,6 +22,16 @@ _DIGEST_BYTES = 16
 
 
 @dataclass(frozen=True, kw_only=True)
+class History:
+    """Content hashes of a store before and after it lost a patient."""
+
+    split: str
+    """The split the patient stood in."""
+    with_patient: frozenset[str]
+    without_patient: frozenset[str]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Removal:
     """One removed patient."""
 
@@ -92,6 +102,31 @@ class RemovedPatients:
             return set()
         known = {removal.patient for removal in self.removals}
         return {patient for patient in patient_ids if self.digest(patient) in known}
+
+    def history(self, patient_id: str, current: str) -> History:
+        """Which contents of the store held a removed patient.
+
+        Removals chain contents: where one ended, the next began. A content that `mg3d prepare`
+        made in between breaks the chain, and what lies behind is not known.
+
+        Args:
+            patient_id: Of a patient on this list.
+            current: Content hash of the store as it is.
+        """
+        removal = self.find(patient_id)
+        assert removal is not None
+        place = self.removals.index(removal)
+        with_patient = {removal.before}
+        for earlier in reversed(self.removals[:place]):
+            if earlier.after in with_patient:
+                with_patient.add(earlier.before)
+        later = self.removals[place:]
+        without = {content for r in later for content in (r.before, r.after)} | {current}
+        return History(
+            split=removal.split,
+            with_patient=frozenset(with_patient),
+            without_patient=frozenset(without - with_patient),
+        )
 
     def plus(self, patient_id: str, split: str, before: str, after: str) -> Self:
         """The list with one more."""

@@ -126,7 +126,7 @@ class VolumeStore:
             DataError: No store, half-written, of another schema, or changed since.
         """
         path = Path(path)
-        description = _read_description(path)
+        description = read_description(path)
         try:
             index = (path / INDEX_FILE).read_bytes()
             reports = (path / REPORTS_FILE).read_bytes()
@@ -229,7 +229,12 @@ def hash_content(
     return sha256("".join(sha256(part) for part in parts).encode())
 
 
-def _read_description(path: Path) -> dict[str, Any]:
+def read_description(path: Path) -> dict[str, Any]:
+    """What `store.json` says.
+
+    Raises:
+        DataError: No store, half-written, or of another schema.
+    """
     try:
         content: dict[str, Any] = json.loads((path / STORE_FILE).read_text(encoding="utf-8"))
     except FileNotFoundError:
