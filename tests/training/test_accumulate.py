@@ -2,6 +2,7 @@
 
 import socket
 from dataclasses import replace
+from functools import cache
 
 import pytest
 import torch
@@ -14,40 +15,40 @@ from mg3d.errors import ConfigError
 from mg3d.training.accumulate import accumulate, require_no_batch_statistics
 from mg3d.training.engine import launch
 
-# Relative to the largest loss or gradient of the undivided batch in one process and float64.
+# Relative to the largest loss or gradient of the undivided batch in one process, in float64.
+# Measured: losses 3.6e-16, gradients 2.9e-15 and, of sentence_similarity alone, 2.6e-14.
 TOLERANCE = 1e-9
-FLOAT32_TOLERANCE = 1e-4
-METRIC_TOLERANCE = 1e-6  # shares of counts are float32
+FLOAT32_TOLERANCE = 1e-5  # measured: 6.7e-7
+METRIC_TOLERANCE = 1e-6  # shares of counts are float32; measured: 8.1e-8
 
 
-def errors(shares: dict[str, Tensor], grads: dict[str, Tensor], case: str) -> tuple[float, float]:
-    """Of the losses and of the gradients, against one process in float64."""
-    expected = gradients(case, torch.float64)
-    found = {**shares, **grads}
+@cache
+def undivided(case: str) -> dict[str, Tensor]:
+    """One process, one batch, float64."""
+    return gradients(case, torch.float64)
+
+
+def errors(found: dict[str, Tensor], case: str) -> tuple[float, float]:
+    """Of the losses and of the gradients, relative to the largest of each."""
+    expected = undivided(case)
     assert found.keys() == expected.keys()
-    worst = []
-    for kind in ("share.loss", "grad."):
-        names = [name for name in expected if name.startswith(kind)]
-        largest = max(float(expected[name].abs().max()) for name in names)
-        worst.append(
-            max(float((found[name] - expected[name]).abs().max()) for name in names) / largest
-        )
-    for name in expected:
+    for name, value in expected.items():
         if name.startswith("share."):
-            limit = METRIC_TOLERANCE * max(1.0, abs(float(expected[name])))
-            assert abs(float(found[name] - expected[name])) <= max(limit, 1e-4 * (case == "f32"))
-    return worst[0], worst[1]
+            assert float(found[name]) == pytest.approx(float(value), METRIC_TOLERANCE), name
+    return relative_error(found, "share.loss", case), relative_error(found, "grad.", case)
 
 
-def split_kinds(found: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    shares = {name: value for name, value in found.items() if name.startswith("share.")}
-    return shares, {name: value for name, value in found.items() if name not in shares}
+def relative_error(found: dict[str, Tensor], kind: str, case: str) -> float:
+    expected = {name: value for name, value in undivided(case).items() if name.startswith(kind)}
+    largest = max(float(value.abs().max()) for value in expected.values())
+    worst = max(float((found[name] - value).abs().max()) for name, value in expected.items())
+    return worst / largest
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_micro_batches_have_the_gradient_of_the_batch(case: str) -> None:
     for micro in sizes_of(case, 1):
-        losses, grads = errors(*split_kinds(gradients(case, torch.float64, micro=micro)), case)
+        losses, grads = errors(gradients(case, torch.float64, micro=micro), case)
         print(f"{case}, micro-batch {micro}: losses {losses:.1e}, gradients {grads:.1e}")
         assert max(losses, grads) <= TOLERANCE
 
@@ -94,7 +95,7 @@ def test_processes_have_the_gradient_of_one(case: str, strategy: str, ranks) -> 
             if name.startswith("share.")
         }
         for rank in found:  # every process holds the whole gradient
-            losses, grads = errors(shares, split_kinds(rank)[1], case)
+            losses, grads = errors({**rank, **shares}, case)
             assert max(losses, grads) <= TOLERANCE
         print(f"{len(ranks)} processes, {strategy}, {case}, {micro}: {losses:.1e}, {grads:.1e}")
 
@@ -103,10 +104,7 @@ def test_processes_have_the_gradient_of_one(case: str, strategy: str, ranks) -> 
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_float32_differs_by_rounding_only(strategy: str, ranks) -> None:
     found = of_all(ranks, f"{strategy}/float32/1/")
-    expected = gradients("all, cross-attention", torch.float64)
-    names = [name for name in expected if name.startswith("grad.")]
-    largest = max(float(expected[name].abs().max()) for name in names)
-    error = max(float((found[0][name] - expected[name]).abs().max()) for name in names) / largest
+    error = relative_error(found[0], "grad.", "all, cross-attention")
     print(f"{len(ranks)} processes, {strategy}, float32: {error:.1e}")
     assert error <= FLOAT32_TOLERANCE
 

@@ -25,10 +25,18 @@ def advance(model: nn.Module, optimizer: torch.optim.Optimizer, steps: int) -> N
         optimizer.step()
 
 
-def save(run: Path, steps: int, fingerprint: str = "f", keep: int = 2) -> Path:
+def save(
+    run: Path, steps: int, fingerprint: str = "f", keep: int = 2, mean_loss: float = 1.0,
+    *, keep_best: bool = False,
+) -> Path:  # fmt: skip
     model, optimizer = trained(steps)
-    save_checkpoint(run, model, optimizer, Progress(steps, mean_loss=1.0), fingerprint, keep=keep)
+    progress = Progress(steps, mean_loss=mean_loss)
+    save_checkpoint(run, model, optimizer, progress, fingerprint, keep=keep, keep_best=keep_best)
     return checkpoint_folder(run, steps)
+
+
+def names(run: Path) -> list[str]:
+    return sorted(folder.name for folder in (run / "checkpoints").iterdir())
 
 
 def test_going_on_from_a_checkpoint_gives_the_same_bits(tmp_path: Path) -> None:
@@ -49,8 +57,7 @@ def test_no_checkpoint_means_step_0(tmp_path: Path) -> None:
 def test_only_the_newest_stay(tmp_path: Path) -> None:
     for steps in (1, 2, 3):
         save(tmp_path, steps)
-    names = sorted(p.name for p in (tmp_path / "checkpoints").iterdir())
-    assert names == ["step-00000002", "step-00000003"]
+    assert names(tmp_path) == ["step-00000002", "step-00000003"]
 
 
 def test_what_was_just_saved_is_never_deleted(tmp_path: Path) -> None:
@@ -58,9 +65,31 @@ def test_what_was_just_saved_is_never_deleted(tmp_path: Path) -> None:
     broken = save(tmp_path, 200, keep=2)
     (broken / "state.json").unlink()
     save(tmp_path, 150, keep=1)  # the run went on from 100 and was stopped at 150
-    names = [p.name for p in (tmp_path / "checkpoints").iterdir()]
-    assert names == ["step-00000150"]
+    assert names(tmp_path) == ["step-00000150"]
     assert load_newest(tmp_path, *trained(0), "f").step == 150
+
+
+def test_the_best_stays_beside_the_newest(tmp_path: Path) -> None:
+    for steps, loss in enumerate((3.0, 1.5, 2.0, 4.0, 5.0), start=1):
+        save(tmp_path, steps, keep=1, mean_loss=loss, keep_best=True)
+    assert names(tmp_path) == ["step-00000002", "step-00000005"]
+    save(tmp_path, 6, keep=2, mean_loss=1.0, keep_best=True)
+    save(tmp_path, 7, keep=2, mean_loss=9.0, keep_best=True)  # the best is one of the newest
+    assert names(tmp_path) == ["step-00000006", "step-00000007"]
+    assert load_newest(tmp_path, *trained(0), "f").step == 7
+
+
+def test_what_another_recipe_wrote_is_passed_over_by_name_and_kept(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save(tmp_path, 1)
+    foreign = save(tmp_path, 5, fingerprint="other")  # copied into the run by hand
+    save(tmp_path, 1)  # its first save deletes nothing of the other's
+    assert load_newest(tmp_path, *trained(0), "f").step == 1
+    said = " ".join(capsys.readouterr().err.split())
+    assert f"{foreign.name}: made by another model, store or recipe" in said
+    save(tmp_path, 2, keep=1)
+    assert names(tmp_path) == ["step-00000002", foreign.name]
 
 
 def test_another_number_of_threads_is_said(tmp_path: Path, capsys, monkeypatch) -> None:

@@ -18,7 +18,7 @@ from mg3d.training.checkpoint import Progress, load_newest
 from mg3d.training.engine import launch, set_up
 from mg3d.training.loop import LoopConfig, fit
 from mg3d.training.optim import OptimizerConfig
-from mg3d.training.run import Run
+from mg3d.training.step import Run
 from mg3d.training.stop import EXIT_REQUEUE
 from mg3d.training.task import TaskOutput, TrainingTask
 

@@ -22,8 +22,7 @@ from mg3d.training.engine import restore_scaler, scaler_state
 from mg3d.training.kept_pairs import KeptPairs
 from mg3d.training.optim import OptimizerConfig, learning_rate_scale, set_learning_rate
 from mg3d.training.recorder import Recorder
-from mg3d.training.run import Run
-from mg3d.training.step import STOPPING, shortcuts, training_step
+from mg3d.training.step import STOPPING, Run, shortcuts, training_step
 from mg3d.training.stop import EXIT_REQUEUE, stop_signals
 
 

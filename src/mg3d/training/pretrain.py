@@ -38,9 +38,9 @@ from mg3d.training.loop import LoopConfig, fit
 from mg3d.training.optim import OptimizerConfig
 from mg3d.training.recorder import source_commit, write_environment
 from mg3d.training.rehearsal import rehearse
-from mg3d.training.run import Run
 from mg3d.training.sharding import unsharded
 from mg3d.training.start import StartConfig, prepare_start
+from mg3d.training.step import Run
 from mg3d.training.task import TrainingTask, Vocabulary
 from mg3d.weights.release import save_release
 

@@ -1,12 +1,17 @@
-"""One optimiser step, and what it is worth: losses, metrics and the gradient's norm.
+"""What a run works on, and one optimiser step of it: losses, metrics and the gradient's norm.
 
 The invariant: nothing that is not finite reaches the weights, and processes exchange one message
 of values a step (besides what objectives gather and gradients need).
 """
 
 import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import torch
+from lightning_fabric import Fabric
 from torch import Tensor
 
 from mg3d.batch import StudyBatch
@@ -16,7 +21,6 @@ from mg3d.objectives.base import StepContext
 from mg3d.progress import console
 from mg3d.training.accumulate import accumulate
 from mg3d.training.engine import unscale_gradients
-from mg3d.training.run import Run
 from mg3d.training.sharding import whole
 from mg3d.training.stop import StopRequest
 from mg3d.training.task import TrainingTask
@@ -24,6 +28,27 @@ from mg3d.training.task import TrainingTask
 STOPPING = "stopping"
 """Name of the value that says how many processes were asked to stop."""
 SHORTCUT_LIMIT = 0.9  # top-1 with one modality blanked above which a term teaches nothing
+
+
+@dataclass(kw_only=True)
+class Run:
+    """A run directory with the model, data and processes that fill it."""
+
+    folder: Path
+    fabric: Fabric
+    task: TrainingTask
+    """The bare task; what it holds is saved."""
+    wrapped: Any
+    """The task as Fabric set it up (DDP or FSDP over several processes)."""
+    optimizer: Any
+    """The optimiser as Fabric set it up."""
+    fingerprint: str
+    seed: int
+    steps_per_epoch: int
+    batches: Callable[[int], Iterable[StudyBatch]]
+    """Batches of this process from a step on."""
+    micro_batch_size: int = 0
+    """Volumes encoded at once; 0 = all of this process's rows."""
 
 
 def training_step(

@@ -1,0 +1,84 @@
+"""The largest step is tried before anything long, and leaves no trace."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from task_worker import MODEL
+
+from mg3d.data.dataset import StudyDataset
+from mg3d.errors import ConfigError
+from mg3d.model.vlm import VisionLanguageModel
+from mg3d.objectives.masked_volume import MaskedVolumeConfig
+from mg3d.objectives.registry import ObjectivesConfig, build_objectives
+from mg3d.training.engine import launch
+from mg3d.training.rehearsal import largest_batch, rehearse
+from mg3d.training.task import TrainingTask, Vocabulary
+
+
+@pytest.fixture
+def dataset(small_store, tokenizer) -> StudyDataset:
+    return StudyDataset(small_store, small_store.select("train"), tokenizer)
+
+
+def make_task(tokenizer, block: tuple[int, int, int] = (8, 8, 8)) -> TrainingTask:
+    terms = build_objectives(ObjectivesConfig(masked_volume=MaskedVolumeConfig(block=block)))
+    text = replace(MODEL.text, vocabulary_size=tokenizer.vocab_size)
+    parts = tuple(term.objective.name for term in terms)
+    model = VisionLanguageModel(replace(MODEL, text=text, parts=parts))
+    specials = (tokenizer.vocab_size, tokenizer.mask_token_id, tokenizer.special_token_ids)
+    return TrainingTask(model, terms, Vocabulary(*specials))
+
+
+def test_weights_gradients_and_random_state_stay(dataset, tokenizer) -> None:
+    task = make_task(tokenizer)
+    before = {name: tensor.clone() for name, tensor in task.state_dict().items()}
+    state = torch.get_rng_state()
+    rehearse(launch("cpu", "32-true"), task, dataset, 4, num_moments=2)
+    assert torch.equal(torch.get_rng_state(), state)
+    for name, tensor in task.state_dict().items():
+        assert torch.equal(tensor.nan_to_num(), before[name].nan_to_num()), name
+    assert all(parameter.grad is None for parameter in task.parameters())
+    assert task.model.similarity_cutoffs is None  # they are the start's to find
+
+
+def test_it_takes_the_longest_reports(dataset) -> None:
+    lengths = sorted(int(dataset[i].report.num_clauses) for i in range(len(dataset)))
+    batch = largest_batch(dataset, 3)
+    assert len(batch) == 3
+    tokens = [len(dataset[i].report.token_ids) for i in range(len(dataset))]
+    assert int(batch.token_mask.sum(dim=1).max()) >= 0.9 * max(tokens)
+    assert int(batch.clause_ids.max()) >= lengths[len(lengths) // 2]
+
+
+def test_shapes_that_do_not_fit_are_found(dataset, tokenizer) -> None:
+    with pytest.raises(ConfigError, match="divide the grid"):
+        rehearse(launch("cpu", "32-true"), make_task(tokenizer, (5, 8, 8)), dataset, 2, 0)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory."),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes."),
+    ],
+)
+def test_too_little_memory_says_what_to_change(dataset, tokenizer, error, monkeypatch) -> None:
+    def fail(*_arguments) -> None:
+        raise error
+
+    task = make_task(tokenizer)
+    monkeypatch.setattr(task, "views", fail)
+    expected = r"4 volumes of 32x16x32 voxels.*--loop\.micro_batch_size 2"
+    with pytest.raises(ConfigError, match=expected):
+        rehearse(launch("cpu", "32-true"), task, dataset, 4, 0)
+
+
+def test_other_errors_are_not_hidden(dataset, tokenizer, monkeypatch) -> None:
+    def fail(*_arguments) -> None:
+        raise RuntimeError("shapes cannot be multiplied")
+
+    task = make_task(tokenizer)
+    monkeypatch.setattr(task, "views", fail)
+    with pytest.raises(RuntimeError, match="multiplied"):
+        rehearse(launch("cpu", "32-true"), task, dataset, 4, 0)

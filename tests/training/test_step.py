@@ -1,0 +1,93 @@
+"""One optimiser step: one message, the norm of all gradients, micro-batches where asked for."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from mg3d.batch import StudyBatch
+from mg3d.objectives.base import StepContext
+from mg3d.training import step as training
+from mg3d.training.engine import launch
+from mg3d.training.step import STOPPING, Run, clip_gradients, shortcuts, training_step
+from mg3d.training.stop import StopRequest
+from mg3d.training.task import TaskOutput, TrainingTask
+
+CONTEXT = StepContext(seed=0, epoch=0, step=0)
+
+
+class Toy(nn.Module):
+    """A task of one number."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.tensor([3.0]))
+
+    def forward(self, batch: StudyBatch, step: StepContext, method: object = None) -> object:
+        if method is TrainingTask.shortcut_shares:
+            return {}
+        loss = (self.weight * batch.image.mean()).sum()
+        return TaskOutput(loss=loss, shares={"loss.total": loss})
+
+
+def make_run(micro_batch_size: int = 0) -> Run:
+    fabric, task = launch("cpu", "32-true"), Toy()
+    wrapped, optimizer = fabric.setup(task, torch.optim.SGD(task.parameters(), lr=0.5))
+    return Run(
+        folder=Path("run"), fabric=fabric, task=task, wrapped=wrapped, optimizer=optimizer,
+        fingerprint="", seed=0, steps_per_epoch=1, batches=lambda step: [],
+        micro_batch_size=micro_batch_size,
+    )  # fmt: skip
+
+
+def make_batch(rows: int = 2) -> StudyBatch:
+    ones, names = torch.ones(rows, 1, dtype=torch.int64), tuple(f"s{row}" for row in range(rows))
+    return StudyBatch(
+        image=torch.ones(rows, 1, 1, 1, 1),
+        token_ids=ones, token_mask=ones.bool(), clause_ids=ones, word_ids=ones,
+        volume_ids=names, study_ids=names, patient_ids=names, report_ids=names,
+    )  # fmt: skip
+
+
+def test_values_and_the_wish_to_stop_are_one_message(monkeypatch) -> None:
+    messages, original = [], training.sum_over_ranks
+    monkeypatch.setattr(
+        training, "sum_over_ranks", lambda given: (messages.append(given), original(given))[1]
+    )
+    run, stop = make_run(), StopRequest()
+    values = training_step(run, make_batch(), CONTEXT, 0.0, stop)
+    assert values == {"loss.total": 3.0, "grad_norm": 1.0, STOPPING: 0.0}
+    assert run.task.weight.item() == 2.5
+    assert len(messages) == 1
+    stop.asked = True
+    assert training_step(run, make_batch(), CONTEXT, 0.0, stop)[STOPPING] == 1.0
+
+
+@pytest.mark.parametrize(("rows", "divided"), [(1, False), (2, False), (3, True)])
+def test_a_share_that_fits_is_not_divided(rows: int, divided: bool, monkeypatch) -> None:
+    run, sizes = make_run(micro_batch_size=2), []
+
+    def divide(fabric, wrapped, task, batch, step, size):
+        sizes.append(size)
+        task.weight.grad = torch.tensor([1.0])
+        return {"loss.total": torch.tensor(3.0)}
+
+    monkeypatch.setattr(training, "accumulate", divide)
+    values = training_step(run, make_batch(rows), CONTEXT, 0.0, StopRequest())
+    assert sizes == ([2] if divided else [])
+    assert values["loss.total"] == 3.0
+    assert run.task.weight.item() == 2.5
+
+
+def test_the_norm_is_that_of_all_gradients_and_the_limit_holds() -> None:
+    task = nn.ParameterList([nn.Parameter(torch.zeros(2)), nn.Parameter(torch.zeros(1))])
+    task[0].grad, task[1].grad = torch.tensor([2.0, 3.0]), torch.tensor([6.0])
+    assert clip_gradients(task, 0.0) == pytest.approx(7.0)
+    assert task[1].grad.item() == 6.0
+    assert clip_gradients(task, 3.5) == pytest.approx(7.0)
+    assert task[1].grad.item() == pytest.approx(3.0, rel=1e-5)
+
+
+def test_a_run_without_contrast_has_no_shortcuts() -> None:
+    assert shortcuts(make_run(), make_batch(), CONTEXT) == {}
