@@ -1,6 +1,7 @@
 """The DICOM reader as a whole, one test a trap, and real series against independent readers."""
 
 import os
+import traceback
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
@@ -616,7 +617,7 @@ def test_no_header_text_shows_anywhere(junk, syntax, tmp_path, caplog, capfd):
         try:
             shown = [repr(_read(tmp_path).faults)]
         except ScanError as error:
-            shown = [str(error)]
+            shown = traceback.format_exception(error)
         shown += [repr(index_dicom(tmp_path)[0]).replace(str(tmp_path), "")]
     shown += [str(each.message) for each in noticed] + [caplog.text, *capfd.readouterr()]
     assert not [text for text in shown if _SECRET.lower() in text.lower()]

@@ -28,7 +28,7 @@ def listed_files(path: Path) -> tuple[tuple[Path, ...], int]:
             names = [words(item, "ReferencedFileID") for item in
                      items(header, "DirectoryRecordSequence")]  # fmt: skip
     except DAMAGE as error:
-        raise damaged(error) from error
+        raise damaged(error) from None
     wanted = [name for name in dict.fromkeys(names) if name]
     found = [_find(path.parent, name) for name in wanted]
     present = tuple(each for each in found if each is not None)

@@ -16,7 +16,7 @@ from typing import BinaryIO
 
 from pydicom import config, dcmread
 from pydicom.dataset import Dataset, FileDataset
-from pydicom.errors import InvalidDicomError
+from pydicom.errors import BytesLengthException, InvalidDicomError
 
 from mg3d.data.scan_error import ScanError
 
@@ -24,8 +24,8 @@ DIRECTORY = "dicomdir"
 """Name, in lower case, of the file that lists what a disc holds."""
 
 DAMAGE = (
-    InvalidDicomError, ArithmeticError, AttributeError, EOFError, LookupError, NameError, OSError,
-    RuntimeError, TypeError, ValueError, struct.error, zlib.error,
+    BytesLengthException, InvalidDicomError, ArithmeticError, AttributeError, EOFError,
+    LookupError, NameError, OSError, RuntimeError, TypeError, ValueError, struct.error, zlib.error,
 )  # fmt: skip
 """What damaged bytes raise on their way through pydicom and its decoders."""
 
@@ -128,11 +128,13 @@ def _read(path: Path, keywords: Sequence[str] | None) -> FileDataset | None:
                 stream, stop_before_pixels=keywords is not None, force=True, specific_tags=tags
             )
     except DAMAGE as error:
-        raise damaged(error) from error
+        raise damaged(error) from None
 
 
 def damaged(error: Exception) -> ScanError:
-    """A ScanError for one of `DAMAGE`, without the words of its message."""
+    """A ScanError for one of `DAMAGE`, without the words of its message, which may quote values.
+
+    Raise it ``from None``, so that no traceback shows them either."""
     if isinstance(error, OSError) and error.errno is not None:  # the system, not the content
         return ScanError.from_os(error)
     return ScanError(

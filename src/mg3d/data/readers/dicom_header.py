@@ -75,7 +75,7 @@ def read_file_header(path: Path) -> FileHeader | None:
                 frames=frames,
             )
     except DAMAGE as error:
-        raise damaged(error) from error
+        raise damaged(error) from None
 
 
 def _check_whole(header: Dataset, modality: str, frames: tuple[Frame, ...]) -> None:

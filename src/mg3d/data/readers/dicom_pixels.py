@@ -74,7 +74,7 @@ class PixelReader:
                 f"the pixels cannot be decoded ({type(error).__name__}): truncated or damaged. "
                 "Copy or export the series again.",
                 "dicom_pixels",
-            ) from error
+            ) from None  # pydicom's message may quote the file
 
     def _open(self, path: Path) -> FileDataset:
         if self._file is None or path != self._path:

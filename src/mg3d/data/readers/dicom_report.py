@@ -46,7 +46,7 @@ def read_sr(path: Path) -> str:
                 return ""
             return "\n".join(_lines(header, "", _DEEPEST))
     except DAMAGE as error:
-        raise damaged(error) from error
+        raise damaged(error) from None
 
 
 def _lines(node: Dataset, heading: str, levels: int) -> Iterator[str]:

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from mg3d.data.readers.dicom_evenness import evenness
 from mg3d.data.readers.dicom_frame import Frame
-from mg3d.data.readers.dicom_plan import ResamplingPlan, even_positions
+from mg3d.data.readers.dicom_plan import ResamplingPlan
 from mg3d.data.scan_error import ScanError
 
 Faults = tuple[tuple[str, str], ...]
@@ -21,14 +22,8 @@ Faults = tuple[tuple[str, str], ...]
 SAME_MM = 0.01
 """Slices nearer than this lie at one position."""
 
-_ROUNDING_MM = 0.06
-"""Scanners round positions, some to 0.1 mm; less than this is no unevenness."""
-_SMALL_GAP_MM = 5.0
-_SMALL_GAP_STEPS = 1.5
-"""A gap is small, and interpolated over, up to the larger of 5 mm and 1.5 usual distances."""
-_MOST_NEW_SLICES = 4
-"""Even slices for each stored one; more means that the distances have no common measure."""
 _SHIFT_PIXELS = 0.5
+"""Up to this drift over the whole stack, slices stay as they are and the affine leans."""
 _AGREE = 0.01
 _TILT_DEGREES = 0.5
 _STRAIGHT = 1e-2
@@ -52,15 +47,17 @@ def stack(frames: Sequence[Frame]) -> Stack:
     """Pile up frames of equal size, orientation and spacing.
 
     Args:
-        frames: At least two positions, all with position, orientation and spacing.
+        frames: All with position, orientation and spacing.
 
     Returns:
         The stack, with notes and warnings about what is unusual.
 
     Raises:
-        ScanError: Damaged orientation, a single position, or a gap too wide to interpolate.
+        ScanError: Damaged orientation, a single position, slices beside instead of above each
+            other, or a gap too wide to interpolate.
     """
-    rows, columns = _directions(frames[0])
+    first = frames[0]
+    rows, columns = _directions(first)
     normal = np.cross(rows, columns)
     places = piles(frames, normal)
     if len(places) < 2:
@@ -73,26 +70,31 @@ def stack(frames: Sequence[Frame]) -> Stack:
     relative = positions - positions[0]
     distances = relative @ normal
     offsets = np.stack([relative @ rows, relative @ columns], axis=1)
-    row_mm, column_mm = _spacing(frames[0])
-    faults = _header_faults(frames[0], distances, offsets)
-    even, uneven_faults = _evenness(distances, float(positions[0] @ normal))
-    shifted = np.abs(offsets / (column_mm, row_mm)).max() > _SHIFT_PIXELS
+    pixel_mm = _pixel_mm(first)
+    _check_above_each_other(offsets, pixel_mm * (first.columns, first.rows))
+    even, uneven_faults = evenness(distances, float(positions[0] @ normal))
+    shifted = bool(np.abs(offsets / pixel_mm).max() > _SHIFT_PIXELS)
     plan, origin, step = None, positions[0], relative[-1] / (len(places) - 1)
     if even is not None or shifted:
         plan = ResamplingPlan(
-            shape=(frames[0].columns, frames[0].rows),
+            shape=(first.columns, first.rows),
             distances=distances,
             targets=distances if even is None else even,
-            shifts=offsets / (column_mm, row_mm) if shifted else np.zeros_like(offsets),
+            shifts=offsets / pixel_mm if shifted else np.zeros_like(offsets),
         )
-        corner = plan.corner * (column_mm, row_mm)
-        origin = positions[0] + corner[0] * rows + corner[1] * columns
-        step = normal * distances[-1] / (plan.num_slices - 1)
-        if not shifted:  # keep a drift of less than half a pixel, exactly
-            step = relative[-1] / (plan.num_slices - 1)
-    faults += uneven_faults + (_tilt_faults(distances, offsets) if shifted else ())
-    affine = _to_ras(rows * column_mm, columns * row_mm, step, origin)
-    return Stack(places=places, affine=affine, plan=plan, faults=faults)
+        origin = positions[0] + (plan.corner * pixel_mm) @ np.stack([rows, columns])
+        # Unshifted slices keep their drift of less than half a pixel, in the affine.
+        step = (normal * distances[-1] if shifted else relative[-1]) / (plan.num_slices - 1)
+    return Stack(
+        places=places,
+        affine=_to_ras(rows * pixel_mm[0], columns * pixel_mm[1], step, origin),
+        plan=plan,
+        faults=(
+            *_header_faults(first, distances, offsets),
+            *uneven_faults,
+            *(_tilt_faults(distances, offsets) if shifted else ()),
+        ),
+    )
 
 
 def piles(
@@ -137,7 +139,8 @@ def _directions(frame: Frame) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.f
     return rows, columns / np.linalg.norm(columns)
 
 
-def _spacing(frame: Frame) -> tuple[float, float]:
+def _pixel_mm(frame: Frame) -> npt.NDArray[np.float64]:
+    """(2,) distance of pixels along a row, then along a column: DICOM states them swapped."""
     assert frame.spacing_mm is not None
     row_mm, column_mm = frame.spacing_mm
     if row_mm <= 0 or column_mm <= 0:
@@ -146,7 +149,19 @@ def _spacing(frame: Frame) -> tuple[float, float]:
             "Export the series again.",
             "geometry_zero_spacing",
         )
-    return row_mm, column_mm
+    return np.array([column_mm, row_mm])
+
+
+def _check_above_each_other(
+    offsets: npt.NDArray[np.float64], size_mm: npt.NDArray[np.float64]
+) -> None:
+    aside = np.ptp(offsets, axis=0)
+    if (aside > size_mm).any():
+        raise ScanError(
+            f"slices of {size_mm[0]:g} x {size_mm[1]:g} mm lie up to {aside.max():g} mm beside "
+            "each other: parts of different scans. Split the series.",
+            "dicom_mixed_slices",
+        )
 
 
 def _to_ras(
@@ -160,50 +175,6 @@ def _to_ras(
     affine[:3] = np.stack([along_row, along_column, step, origin], axis=1)
     affine[:2] *= -1
     return affine
-
-
-def _evenness(
-    distances: npt.NDArray[np.float64], start_mm: float
-) -> tuple[npt.NDArray[np.float64] | None, Faults]:
-    """Even positions to resample to, None where the slices have them; and what was noticed."""
-    gaps = np.diff(distances)
-    usual = float(np.median(gaps))
-    regular = np.linspace(0, distances[-1], len(distances))
-    if np.abs(distances - regular).max() <= _ROUNDING_MM:
-        return None, ()
-    limit = max(_SMALL_GAP_MM, _SMALL_GAP_STEPS * usual)
-    wide = np.flatnonzero(gaps > limit)
-    even = even_positions(distances, usual)
-    if wide.size or len(even) > _MOST_NEW_SLICES * len(distances):
-        raise ScanError(_gap_message(distances, start_mm, usual, limit), "dicom_gap")
-    num_missing = _missing(gaps, usual)
-    shown = f"distances of {gaps.min():g} to {gaps.max():g} mm, usually {usual:g}"
-    if num_missing.sum():
-        first = start_mm + distances[int(num_missing.argmax())]
-        message = (
-            f"{num_missing.sum()} of {len(distances) + num_missing.sum()} slices missing ({shown}; "
-            f"the first after {first:.1f} mm), interpolated"
-        )
-        return even, (("dicom_missing_slices", message),)
-    return even, (("dicom_uneven_slices", f"{shown}; interpolated to {even[1]:g} mm"),)
-
-
-def _missing(gaps: npt.NDArray[np.float64], usual: float) -> npt.NDArray[np.int64]:
-    """How many slices each gap lacks, judged by the usual distance."""
-    return np.maximum(np.rint(gaps / usual).astype(np.int64) - 1, 0)
-
-
-def _gap_message(
-    distances: npt.NDArray[np.float64], start_mm: float, usual: float, limit: float
-) -> str:
-    gaps = np.diff(distances)
-    widest = int(gaps.argmax())
-    low, high = start_mm + distances[widest], start_mm + distances[widest + 1]
-    return (
-        f"about {_missing(gaps, usual).sum():,} slices missing in {(gaps > limit).sum()} gap(s), "
-        f"the widest of {gaps[widest]:.1f} mm from {low:.1f} to {high:.1f} mm; slices are usually "
-        f"{usual:g} mm apart, and gaps up to {limit:g} mm are interpolated. Copy the whole series."
-    )
 
 
 def _tilt_faults(distances: npt.NDArray[np.float64], offsets: npt.NDArray[np.float64]) -> Faults:
