@@ -43,7 +43,10 @@ Losses = Callable[[], dict[str, Tensor]]
 
 
 class WithoutDecoder(nn.Module):
-    """Stands where a decoder is: hands on what would enter it."""
+    """Stands where a decoder is: hands on what would enter it.
+
+    The features of hidden words then are their own logits (the right answer is always the first).
+    """
 
     def forward(self, tokens: Tensor, _: object) -> Tensor:
         """The tokens."""
@@ -133,13 +136,15 @@ def draw_tokens() -> Tokens:
         token_mask=inside,
         clause_ids=clause_ids,
         masked_positions=(torch.rand(NUM_STUDIES, NUM_TOKENS) < 0.15) & inside,
+        targets=torch.zeros(NUM_STUDIES, NUM_TOKENS, dtype=torch.int64),
         reference=torch.randn(NUM_STUDIES, NUM_CLAUSES, 128),
+        rebuilt_loss=lambda rebuilt: torch.stack([each.square().mean() for each in rebuilt]).mean(),
     )
 
 
 def batched(model: VisionLanguageModel, tokens: Tokens, batch: StudyBatch) -> dict[str, Tensor]:
     """All terms as training computes them."""
-    grid = (4, 3, 4)
+    grid = literal.GRID_OF_TOKENS
     image = ImageFeatures(tokens=tokens.image, grid=grid)
     text = text_features(tokens, tokens.report)
     fused = model.fuse_clean(image, text)
@@ -184,9 +189,11 @@ def errors(
 ) -> tuple[float, float]:
     """Largest relative difference of a loss, and of a gradient relative to its largest entry."""
     values, gradients = [], []
-    leaves = {name: value for name, value in vars(tokens).items() if value.requires_grad} | dict(
-        model.named_parameters()
-    )
+    leaves = {
+        name: value
+        for name, value in vars(tokens).items()
+        if getattr(value, "requires_grad", False)
+    } | dict(model.named_parameters())
     for side in (ours, reference):
         for leaf in leaves.values():
             leaf.grad = None

@@ -10,6 +10,7 @@ Axes: n and m tokens, N image tokens, L report tokens, S clauses, D features, E 
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -21,6 +22,8 @@ from mg3d.model.aggregation import GateAggregation
 from mg3d.model.fusion import FusionStack, GateBlock
 from mg3d.model.pooling import AttentionPool
 from mg3d.model.vlm import VisionLanguageModel
+
+GRID_OF_TOKENS = (4, 3, 4)
 
 
 class Layers:
@@ -55,8 +58,12 @@ class Tokens:
     """(B, L), 0 = no clause."""
     masked_positions: Tensor
     """(B, L) bool."""
+    targets: Tensor
+    """(B, L) int64, the words as they were."""
     reference: Tensor
     """(B, S, H), frozen features of the clauses."""
+    rebuilt_loss: Callable[[list[Tensor]], Tensor]
+    """Loss of the rebuilt volumes, one tensor a study."""
 
 
 @dataclass(kw_only=True)
@@ -74,11 +81,7 @@ class Study:
 
 
 def losses(model: VisionLanguageModel, tokens: Tokens, batch: StudyBatch) -> dict[str, Tensor]:
-    """Every term, without the two decoders.
-
-    The features of hidden words stand for their own logits (the right answer is always the first),
-    and masked_volume is the mean square of what would enter the voxel decoder.
-    """
+    """Every term."""
     studies = [_study(model, tokens, row) for row in range(len(batch))]
     return {
         "plain_alignment": plain_alignment(model, studies, batch),
@@ -117,6 +120,7 @@ def clause_means(report_LD: Tensor, tokens: Tokens, row: int) -> Tensor:
 def masked_report(model: VisionLanguageModel, tokens: Tokens, studies: list[Study]) -> Tensor:
     """Cross-entropy of hidden words, and the cosine distance of reconstructed clauses."""
     word_losses, distances = [], []
+    table_VH = model.text_encoder.token_embedding.weight
     for row, study in enumerate(studies):
         inside_L = tokens.token_mask[row]
         fused_LD = torch.zeros_like(tokens.masked_report[row])
@@ -124,8 +128,9 @@ def masked_report(model: VisionLanguageModel, tokens: Tokens, studies: list[Stud
         fused_LD[inside_L] = fuse(model.report_fusion, words_LD, study.image)[0]
         for place in range(len(fused_LD)):
             if tokens.masked_positions[row, place]:
-                logits_D = fused_LD[place]
-                word_losses.append(torch.logsumexp(logits_D, dim=0) - logits_D[0])
+                logits_V = model.token_head(fused_LD[place][None], table_VH)[0]
+                told = logits_V[tokens.targets[row, place]]
+                word_losses.append(torch.logsumexp(logits_V, dim=0) - told)
         guesses_SD = clause_means(fused_LD, tokens, row)
         for guess_D, clause_D in zip(guesses_SD, study.clauses, strict=True):
             target_D = F.layer_norm(clause_D.detach(), clause_D.shape)
@@ -135,12 +140,12 @@ def masked_report(model: VisionLanguageModel, tokens: Tokens, studies: list[Stud
 
 
 def masked_volume(model: VisionLanguageModel, tokens: Tokens, studies: list[Study]) -> Tensor:
-    """Mean square of the fused tokens of hidden volumes."""
-    squares = [
-        fuse(model.image_fusion, tokens.masked_image[row], study.clauses)[0].square().mean()
-        for row, study in enumerate(studies)
-    ]
-    return torch.stack(squares).mean()
+    """Loss of hidden volumes, rebuilt one study at a time."""
+    rebuilt = []
+    for row, study in enumerate(studies):
+        fused_ND, _ = fuse(model.image_fusion, tokens.masked_image[row], study.clauses)
+        rebuilt.append(model.decoder(fused_ND[None], GRID_OF_TOKENS)[0])
+    return tokens.rebuilt_loss(rebuilt)
 
 
 def fused_terms(

@@ -24,7 +24,7 @@ def test_loops_and_batches_agree(
     model, batch = fusion.build_model(kind).double(), fusion.draw_batch()
     tokens = fusion.draw_tokens()
     for name, value in vars(tokens).items():
-        if value.is_floating_point():
+        if isinstance(value, torch.Tensor) and value.is_floating_point():
             setattr(tokens, name, value.detach().double().requires_grad_(value.requires_grad))
     loss_error, gradient_error = fusion.errors(
         model,
