@@ -26,7 +26,7 @@ from mg3d.model.token_layers import (
     leave,
     leave_backward,
 )
-from mg3d.model.window_attention import attend, attend_backward, box_bias
+from mg3d.model.window_attention import AttentionKernel, box_bias, kernel_for
 from mg3d.model.window_boxes import (
     BoxGroup,
     RelativePositions,
@@ -104,12 +104,12 @@ class SwinBlock(nn.Module):
         plan = _Plan(
             groups=groups,
             window=self.window,
-            num_heads=self.num_heads,
             tokens_per_volume=math.prod(grid),
             differentiable=torch.is_grad_enabled(),
             recompute=self.recompute,
             chunk_bytes=_chunk_bytes(x_BXYZC.device.type),
             product_dtype=_product_dtype(x_BXYZC),
+            kernel=kernel_for(x_BXYZC.device),
         )
         result: Tensor = _BoxwiseBlock.apply(x_BXYZC, plan, *self._weights())  # type: ignore[no-untyped-call]
         return result
@@ -137,7 +137,6 @@ class _Plan(NamedTuple):
 
     groups: tuple[BoxGroup, ...]
     window: Triple
-    num_heads: int
     tokens_per_volume: int
     differentiable: bool
     """Whether a backward pass may follow."""
@@ -145,6 +144,7 @@ class _Plan(NamedTuple):
     chunk_bytes: int
     """Size of the largest intermediate of a chunk."""
     product_dtype: torch.dtype
+    kernel: AttentionKernel
 
     def weights(self, parameters: Sequence[Tensor | None]) -> BlockWeights:
         """The parameters as the chunks read them."""
@@ -162,8 +162,7 @@ class _Plan(NamedTuple):
         starts = torch.arange(0, num_tokens, self.tokens_per_volume, device=tokens.device)
         index = (starts[:, None, None] + group.token_index).flatten(0, 1)
         n = index.shape[1]
-        # scores take num_heads numbers a pair of tokens, the MLP about 4 channels a token
-        box_bytes = tokens.element_size() * n * max(self.num_heads * n, 4 * channels)
+        box_bytes = tokens.element_size() * n * 4 * channels  # of the MLP, the widest
         return iter(torch.split(index, max(1, self.chunk_bytes // box_bytes)))
 
 
@@ -174,8 +173,8 @@ class _Chunk(NamedTuple):
     entered: Entered
     mixed: Tensor
     """(T, C) attended values, before their projection."""
-    log_total: Tensor
-    """(w, H, n, 1), see `attend`."""
+    kept: Tensor
+    """Of attention, see `AttentionKernel`."""
     left: Left
 
 
@@ -193,10 +192,10 @@ class _BoxwiseBlock(torch.autograd.Function):
             for group in plan.groups:
                 bias = plan.bias(weights.bias_table, group)
                 for index in plan.chunks(group, tokens):
-                    chunk = _run(_take(tokens, index), index, weights, bias, group)
+                    chunk = _run(_take(tokens, index), index, weights, bias, group, plan.kernel)
                     _put(result, index, chunk.left.result)
                     if plan.differentiable and plan.recompute:
-                        kept += [chunk.mixed, chunk.log_total]
+                        kept += [chunk.mixed, chunk.kept]
                     elif plan.differentiable:
                         ctx.chunks.append(chunk)
         ctx.save_for_backward(x, *parameters, *kept)
@@ -222,10 +221,22 @@ class _BoxwiseBlock(torch.autograd.Function):
                 grad_bias = torch.zeros_like(bias)
                 for index in plan.chunks(group, tokens):
                     chunk = next(chunks, None) or _run(
-                        _take(tokens, index), index, weights, bias, group, (next(kept), next(kept))
+                        _take(tokens, index),
+                        index,
+                        weights,
+                        bias,
+                        group,
+                        plan.kernel,
+                        (next(kept), next(kept)),
                     )
                     grad_chunk = _backward(
-                        chunk, _take(grad_result, index), weights, bias, grad_bias, sums
+                        chunk,
+                        _take(grad_result, index),
+                        weights,
+                        bias,
+                        grad_bias,
+                        sums,
+                        plan.kernel,
                     )
                     _put(grad_tokens, index, grad_chunk)
                 if sums.wants("bias_table"):
@@ -243,14 +254,15 @@ def _run(
     weights: BlockWeights,
     bias: Tensor,
     group: BoxGroup,
+    kernel: AttentionKernel,
     attention: tuple[Tensor, Tensor] | None = None,
 ) -> _Chunk:
     """Compute a chunk, from the known result of attention where there is one."""
     heads = bias.shape[0]
     entered = enter(tokens_TC, weights, len(index_wn), heads, padded=group.is_padded)
     if attention is None:
-        attended, log_total = attend(entered.q, entered.k, entered.v, bias)
-        attention = attended.transpose(1, 2).reshape(tokens_TC.shape), log_total
+        attended, kept = kernel.attend(entered.q, entered.k, entered.v, bias)
+        attention = attended.transpose(1, 2).reshape(tokens_TC.shape), kept
     return _Chunk(tokens_TC, entered, *attention, leave(tokens_TC, attention[0], weights))
 
 
@@ -261,19 +273,19 @@ def _backward(
     bias: Tensor,
     grad_bias: Tensor,
     sums: WeightGradients,
+    kernel: AttentionKernel,
 ) -> Tensor:
     """Gradient of the chunk's tokens; adds to ``grad_bias`` and to the weights' ``sums``."""
     entered = chunk.entered
     grad_tokens, grad_mixed = leave_backward(grad_TC, chunk.left, chunk.mixed, weights, sums)
-    *grads_qkv, grad_chunk_bias = attend_backward(
+    grads = kernel.backward(
         _split_heads(grad_mixed, entered.q),
         *(entered.q, entered.k, entered.v, bias),
         _split_heads(chunk.mixed, entered.q),
-        chunk.log_total,
+        chunk.kept,
     )
-    grad_bias += grad_chunk_bias
-    q, k, v = grads_qkv
-    return enter_backward((q, k, v), entered, chunk.tokens, weights, sums).add_(grad_tokens)
+    grad_bias += grads.bias
+    return enter_backward(grads[:3], entered, chunk.tokens, weights, sums).add_(grad_tokens)
 
 
 def _chunk_bytes(device_type: str) -> int:

@@ -1,0 +1,66 @@
+"""Products by oneDNN and by the fallback are products, whatever the strides."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from mg3d.model import products
+from mg3d.model.products import input_gradient, linear, weight_gradient
+
+SHAPES = [(1, 1, 1), (7, 3, 5), (686, 48, 144), (343, 192, 48), (64, 12, 48), (2, 384, 1536)]
+
+
+@pytest.fixture(params=["onednn", "fallback"])
+def kernel(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    if request.param == "fallback":
+        monkeypatch.setattr(products, "ONEDNN_LINEAR", None)
+    elif products.ONEDNN_LINEAR is None:
+        pytest.skip("this build of PyTorch has no oneDNN")
+    return str(request.param)
+
+
+def error(actual: Tensor, expected: Tensor) -> float:
+    """Largest difference, relative to the largest value."""
+    assert actual.shape == expected.shape
+    return ((actual - expected).abs().max() / expected.abs().max()).item()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_products_and_their_gradients(
+    kernel: str, dtype: torch.dtype, shape: tuple[int, int, int]
+) -> None:
+    torch.manual_seed(0)
+    T, I, O = shape  # noqa: E741
+    x, weight, bias, grad = (
+        torch.randn(*size).to(dtype) for size in ((T, I), (O, I), (O,), (T, O))
+    )
+    exact_x, exact_weight, exact_grad = x.double(), weight.double(), grad.double()
+    # measured 6e-7, 1e-15 and 0.004
+    limit = {torch.float32: 3e-6, torch.float64: 1e-14, torch.bfloat16: 0.01}[dtype]
+    expected = exact_x @ exact_weight.t()
+    assert error(linear(x, weight), expected) < limit
+    assert error(linear(x, weight, bias), expected + bias.double()) < limit
+    assert error(input_gradient(grad, weight), exact_grad @ exact_weight) < limit
+    assert error(weight_gradient(grad, x), exact_grad.t() @ exact_x) < limit
+
+
+def test_a_part_of_a_larger_tensor(kernel: str) -> None:
+    torch.manual_seed(0)
+    whole = torch.randn(40, 30)
+    part = whole[5:35:2, 3:21]
+    weight = torch.randn(6, 50)[:, 11:29]
+    assert error(linear(part, weight), part.double() @ weight.double().t()) < 1e-6  # measured 2e-7
+
+
+def test_oneDNN_is_used_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: N802
+    calls = []
+
+    def record(x: Tensor, weight: Tensor, bias: Tensor | None, *_: object) -> Tensor:
+        calls.append(x.dtype)
+        return torch.nn.functional.linear(x, weight, bias)
+
+    monkeypatch.setattr(products, "ONEDNN_LINEAR", record)
+    for dtype in (torch.float32, torch.float64, torch.bfloat16):
+        linear(torch.ones(2, 3, dtype=dtype), torch.ones(4, 3, dtype=dtype))
+    assert calls == [torch.float32]
