@@ -1,11 +1,13 @@
 """StudyDataset: rows of a store as model inputs; `collate` puts them into a StudyBatch.
 
-Reports are tokenised once, volumes are read when asked for. Nothing here is random: an item
-depends on its row and on nothing else.
+Reports are tokenised once, volumes are mapped when asked for. Rows and reports lie in blocks that
+all workers of a loader share. Nothing here is random: an item depends on its row and on nothing
+else.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +17,7 @@ from torch.utils.data import Dataset
 
 from mg3d.batch import StudyBatch
 from mg3d.data.hounsfield import scale_hu
+from mg3d.data.packed import PackedReports, PackedRows
 from mg3d.data.store import StoreRow, VolumeStore
 from mg3d.data.tokens import ReportTokenizer, TokenizedReport
 from mg3d.errors import ConfigError
@@ -55,10 +58,15 @@ class StudyDataset(Dataset[StudyItem]):
                 f"prepared for {store.settings.clauses!r}; prepare a store with the other rule"
             )
         self.store = store
-        self.rows = tuple(rows)
+        self.rows = PackedRows(rows)
         self.pad_token_id = tokenizer.pad_token_id
-        studies = dict.fromkeys(row.study_id for row in self.rows)
-        self._reports = {study: tokenizer(store.report(study)) for study in studies}
+        studies = {study: number for number, study in enumerate({row.study_id: 0 for row in rows})}
+        self._report_of = torch.tensor([studies[row.study_id] for row in rows], dtype=torch.int64)
+        self._reports = PackedReports(tokenizer(store.report(study)) for study in studies)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What a worker process gets: the store without its tables, which are packed here."""
+        return {**self.__dict__, "store": self.store.without_tables()}
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -68,7 +76,7 @@ class StudyDataset(Dataset[StudyItem]):
         image = torch.from_numpy(scale_hu(self.store.read_hu(row.volume_id)))
         return StudyItem(
             image=image[None],
-            report=self._reports[row.study_id],
+            report=self._reports[int(self._report_of[index])],
             row=row,
             pad_token_id=self.pad_token_id,
         )
@@ -81,12 +89,12 @@ class StudyDataset(Dataset[StudyItem]):
     @property
     def num_truncated_reports(self) -> int:
         """Studies whose report lost tokens at its end."""
-        return sum(report.num_truncated > 0 for report in self._reports.values())
+        return int((self._reports.num_truncated > 0).sum())
 
     @property
     def num_truncated_tokens(self) -> int:
         """Tokens lost over all studies."""
-        return sum(report.num_truncated for report in self._reports.values())
+        return int(self._reports.num_truncated.sum())
 
 
 def collate(items: Sequence[StudyItem]) -> StudyBatch:

@@ -155,6 +155,10 @@ class VolumeStore:
     def __len__(self) -> int:
         return len(self.rows)
 
+    def without_tables(self) -> "VolumeStore":
+        """The same store for reading volumes alone: light enough for every worker process."""
+        return VolumeStore(self.path, self.settings, (), {}, self.label_names, self.content_hash)
+
     def select(self, *splits: Split) -> tuple[StoreRow, ...]:
         """Rows of the given splits, in the order of the index."""
         return tuple(row for row in self.rows if row.split in splits)

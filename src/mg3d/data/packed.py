@@ -1,0 +1,85 @@
+"""Packed rows and reports: a corpus as a few blocks of numbers that worker processes share.
+
+Lists of Python objects do not stay shared: every look at an object writes to its reference count,
+so each worker of a loader ends up with a copy of its own. Blocks of a tensor are only read; under
+fork they stay shared, under spawn and forkserver torch hands them over without copying.
+"""
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import overload
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from mg3d.data.store import StoreRow
+from mg3d.data.tokens import TokenizedReport
+
+_ARRAYS = ("token_ids", "clause_ids", "word_ids")
+
+
+class PackedRows(Sequence[StoreRow]):
+    """Rows of an index as one block of text; a row is made when it is asked for.
+
+    Args:
+        rows: The rows, in the order to keep.
+    """
+
+    def __init__(self, rows: Iterable[StoreRow]) -> None:
+        texts = [json.dumps(row.to_json()).encode() for row in rows]
+        self._ends = torch.from_numpy(np.cumsum([0, *map(len, texts)]))
+        self._text = torch.frombuffer(bytearray(b"".join(texts) or b"\0"), dtype=torch.uint8)
+
+    def __len__(self) -> int:
+        return len(self._ends) - 1
+
+    @overload
+    def __getitem__(self, index: int) -> StoreRow: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> tuple[StoreRow, ...]: ...
+
+    def __getitem__(self, index: int | slice) -> StoreRow | tuple[StoreRow, ...]:
+        if isinstance(index, slice):
+            return tuple(self[i] for i in range(*index.indices(len(self))))
+        place = range(len(self))[index]  # negative ones count from the end
+        begin, end = self._ends[place : place + 2].tolist()
+        return StoreRow.from_json(json.loads(self._text[begin:end].numpy().tobytes()))
+
+
+class PackedReports(Sequence[TokenizedReport]):
+    """Tokenised reports as three blocks of numbers.
+
+    Args:
+        reports: The reports, in the order to keep; each is let go once it is packed.
+    """
+
+    def __init__(self, reports: Iterable[TokenizedReport]) -> None:
+        parts: list[npt.NDArray[np.int32]] = []
+        truncated: list[int] = []
+        for report in reports:
+            parts.append(np.array([getattr(report, name) for name in _ARRAYS], dtype=np.int32))
+            truncated.append(report.num_truncated)
+        self._ends = torch.from_numpy(np.cumsum([0, *(part.shape[1] for part in parts)]))
+        empty = np.zeros((len(_ARRAYS), 0), dtype=np.int32)
+        self._numbers = torch.from_numpy(np.concatenate([empty, *parts], axis=1))
+        self.num_truncated: Tensor = torch.tensor(truncated, dtype=torch.int64)
+
+    def __len__(self) -> int:
+        return len(self._ends) - 1
+
+    @overload
+    def __getitem__(self, index: int) -> TokenizedReport: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> tuple[TokenizedReport, ...]: ...
+
+    def __getitem__(self, index: int | slice) -> TokenizedReport | tuple[TokenizedReport, ...]:
+        if isinstance(index, slice):
+            return tuple(self[i] for i in range(*index.indices(len(self))))
+        place = range(len(self))[index]
+        begin, end = self._ends[place : place + 2].tolist()
+        token_ids, clause_ids, word_ids = self._numbers[:, begin:end].numpy().astype(np.int64)
+        return TokenizedReport(token_ids, clause_ids, word_ids, int(self.num_truncated[place]))
