@@ -94,7 +94,8 @@ def _pixels(path: Path) -> npt.NDArray[Any]:
 
 def _to_hu(array: npt.NDArray[Any], stated: Stated) -> tuple[npt.NDArray[Any], Faults]:
     if array.dtype == np.uint16:
-        return rescale(array, stated, in_header=False)
+        fits = array.max() <= np.iinfo(np.int16).max
+        return rescale(array.astype(np.int16 if fits else np.float32), stated, in_header=False)
     if stated.window_hu is None:
         raise ScanError(
             "8-bit pictures: which HU are black and white is unknown. State window_hu, or give "
