@@ -14,6 +14,7 @@ from typing import Literal
 import gdcm
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 from pydicom import dcmwrite
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.encaps import encapsulate
@@ -199,6 +200,10 @@ def _set_pixels(header: Dataset, stored: npt.NDArray[np.uint16], syntax: UID) ->
 
 def _compress(stored: npt.NDArray[np.uint16], bits: int, syntax: UID) -> bytes:
     """One frame in a lossless syntax of the JPEG family."""
+    if syntax == JPEG2000Lossless:  # gdcm writes beyond its buffer when a frame does not shrink
+        stream = io.BytesIO()
+        Image.fromarray(stored).save(stream, "JPEG2000", no_jp2=True, irreversible=False)
+        return stream.getvalue()
     writer = gdcm.ImageWriter()  # owns the image, and must outlive it
     image = writer.GetImage()
     rows, columns = stored.shape
