@@ -10,7 +10,8 @@ Axes: n and m tokens, N image tokens, L report tokens, S clauses, D features, E 
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -18,12 +19,24 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mg3d.batch import StudyBatch
+from mg3d.model import linear
 from mg3d.model.aggregation import GateAggregation
 from mg3d.model.fusion import FusionStack, GateBlock
 from mg3d.model.pooling import AttentionPool
 from mg3d.model.vlm import VisionLanguageModel
 
 GRID_OF_TOKENS = (4, 3, 4)
+
+
+@contextmanager
+def plain_layers() -> Iterator[None]:
+    """Within the block every linear layer is `nn.Linear` as PyTorch ships it."""
+    threshold = linear._WORTHWHILE
+    linear._WORTHWHILE = math.inf  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        linear._WORTHWHILE = threshold
 
 
 class Layers:
@@ -81,7 +94,12 @@ class Study:
 
 
 def losses(model: VisionLanguageModel, tokens: Tokens, batch: StudyBatch) -> dict[str, Tensor]:
-    """Every term."""
+    """Every term, with layers as PyTorch ships them."""
+    with plain_layers():
+        return _losses(model, tokens, batch)
+
+
+def _losses(model: VisionLanguageModel, tokens: Tokens, batch: StudyBatch) -> dict[str, Tensor]:
     studies = [_study(model, tokens, row) for row in range(len(batch))]
     return {
         "plain_alignment": plain_alignment(model, studies, batch),

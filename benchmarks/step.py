@@ -52,6 +52,10 @@ class LiteralStep:
 
     def __call__(self, batch: StudyBatch) -> dict[str, Tensor]:
         """Unweighted losses."""
+        with literal.plain_layers():
+            return self._losses(batch)
+
+    def _losses(self, batch: StudyBatch) -> dict[str, Tensor]:
         model = self.task.model
         words = mask_words(
             batch.token_ids, batch.word_ids, batch.study_ids, seed=CONTEXT.seed,

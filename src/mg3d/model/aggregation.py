@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from mg3d.errors import ConfigError
 from mg3d.model.fusion import attend, products
+from mg3d.model.linear import Linear
 
 
 class GateAggregation(nn.Module):
@@ -24,10 +25,10 @@ class GateAggregation(nn.Module):
 
     def __init__(self, dim: int) -> None:
         super().__init__()
-        self.queries = nn.ModuleList(nn.Linear(dim, dim) for _ in range(self.NUM_ROUNDS))
-        self.keys = nn.ModuleList(nn.Linear(dim, dim) for _ in range(self.NUM_ROUNDS))
-        self.values = nn.ModuleList(nn.Linear(dim, dim) for _ in range(self.NUM_ROUNDS))
-        self.summary = nn.Linear(dim, dim)
+        self.queries = nn.ModuleList(Linear(dim, dim) for _ in range(self.NUM_ROUNDS))
+        self.keys = nn.ModuleList(Linear(dim, dim) for _ in range(self.NUM_ROUNDS))
+        self.values = nn.ModuleList(Linear(dim, dim) for _ in range(self.NUM_ROUNDS))
+        self.summary = Linear(dim, dim)
 
     def forward(
         self, clauses_BSD: Tensor, clause_mask_BS: Tensor, volume_BD: Tensor
@@ -65,10 +66,10 @@ class AttentionAggregation(nn.Module):
                 f"fusion.heads {heads} does not divide dim {dim}; change one of them."
             )
         self.heads = heads
-        self.query = nn.Linear(dim, dim)
-        self.key = nn.Linear(dim, dim, bias=False)  # a key bias cancels in the softmax
-        self.value = nn.Linear(dim, dim)
-        self.summary = nn.Linear(dim, dim) if summary else None
+        self.query = Linear(dim, dim)
+        self.key = Linear(dim, dim, bias=False)  # a key bias cancels in the softmax
+        self.value = Linear(dim, dim)
+        self.summary = Linear(dim, dim) if summary else None
 
     def forward(
         self, clauses_BSD: Tensor, clause_mask_BS: Tensor, tokens_BND: Tensor

@@ -12,6 +12,7 @@ from mg3d.model.aggregation import AttentionAggregation, GateAggregation
 from mg3d.model.decoders import VoxelDecoder, VoxelDecoderConfig
 from mg3d.model.fusion import FusionConfig, FusionStack
 from mg3d.model.heads import ContrastiveScale, EmbeddingHead, MaskedTokenHead, MlpHead
+from mg3d.model.linear import Linear
 from mg3d.model.parts import Wiring
 from mg3d.model.pooling import PoolingConfig, build_report_pool, build_volume_pool
 from mg3d.model.reference import ClauseReference
@@ -68,7 +69,7 @@ class AssembledModel(nn.Module):
         self.image_encoder.check_grid(config.grid)
         last = self.image_encoder.feature_info[-1]
         self.num_tokens = math.prod(config.grid) // math.prod(last.stride)
-        self.image_projection = nn.Linear(last.channels, config.dim)
+        self.image_projection = Linear(last.channels, config.dim)
         if self.wiring.text:
             self._build_text()
         self._build_pools()
@@ -83,7 +84,7 @@ class AssembledModel(nn.Module):
     def _build_text(self) -> None:
         config, wiring = self.config, self.wiring
         self.text_encoder = TextEncoder(config.text)
-        self.text_projection = nn.Linear(self.text_encoder.hidden_size, config.dim)
+        self.text_projection = Linear(self.text_encoder.hidden_size, config.dim)
         self.type_embedding = nn.Embedding(2, config.dim)
         nn.init.normal_(self.type_embedding.weight, std=0.02)  # as BERT's own type embedding
         if wiring.image_fusion:

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mg3d.errors import ConfigError
+from mg3d.model.linear import Linear, linear
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,9 +50,9 @@ class GateBlock(nn.Module):
     def __init__(self, dim: int, *, mean_over_padding: bool = False) -> None:
         super().__init__()
         self.mean_over_padding = mean_over_padding
-        self.query = nn.Linear(dim, dim)
-        self.key = nn.Linear(dim, dim)
-        self.value = nn.Linear(dim, dim)
+        self.query = Linear(dim, dim)
+        self.key = Linear(dim, dim)
+        self.value = Linear(dim, dim)
 
     def forward(self, x_BnD: Tensor, y_BmD: Tensor, y_mask_Bm: Tensor) -> Tensor:
         """Scale ``x`` by how much of ``y`` agrees with it; without any ``y`` the scale is 1.
@@ -87,12 +88,12 @@ class CrossAttentionBlock(nn.Module):
         hidden = round(dim * mlp_ratio)
         self.norm_query = nn.LayerNorm(dim)
         self.norm_context = nn.LayerNorm(dim)
-        self.query = nn.Linear(dim, dim)
-        self.key = nn.Linear(dim, dim, bias=False)  # a key bias cancels in the softmax
-        self.value = nn.Linear(dim, dim)
-        self.out = nn.Linear(dim, dim)
+        self.query = Linear(dim, dim)
+        self.key = Linear(dim, dim, bias=False)  # a key bias cancels in the softmax
+        self.value = Linear(dim, dim)
+        self.out = Linear(dim, dim)
         self.norm_mlp = nn.LayerNorm(dim)
-        self.mlp = nn.Sequential(nn.Linear(dim, hidden), nn.GELU(), nn.Linear(hidden, dim))
+        self.mlp = nn.Sequential(Linear(dim, hidden), nn.GELU(), Linear(hidden, dim))
 
     def forward(self, x_BnD: Tensor, y_BmD: Tensor, y_mask_Bm: Tensor) -> Tensor:
         """Add to ``x`` what it finds in ``y``; without any ``y`` only the MLP acts.
@@ -196,11 +197,11 @@ def products(query: nn.Module, x_BnD: Tensor, key: nn.Module, y_BmD: Tensor) -> 
     The product is bilinear, so the matrix of the longer side can act on the shorter one instead:
     2 min(n, m) rows are multiplied by a matrix, not n + m.
     """
-    assert isinstance(query, nn.Linear)  # nn.ModuleList forgets what it holds
+    assert isinstance(query, Linear)  # nn.ModuleList forgets what it holds
     if x_BnD.shape[1] < y_BmD.shape[1]:
         return products(key, y_BmD, query, x_BnD).transpose(1, 2)
     key_BmD: Tensor = key(y_BmD)
-    scores_Bnm = x_BnD @ (key_BmD @ query.weight).transpose(1, 2)
+    scores_Bnm = x_BnD @ linear(key_BmD, query.weight.t()).transpose(1, 2)
     return scores_Bnm + (key_BmD @ query.bias)[:, None, :]
 
 

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mg3d.errors import DataError
+from mg3d.model.linear import Linear, linear
 
 MAX_LOGIT_SCALE = 100.0
 """Ceiling of 1 / temperature, as in CLIP (arXiv:2103.00020)."""
@@ -24,7 +25,7 @@ class EmbeddingHead(nn.Module):
     def __init__(self, in_features: int, embedding_dim: int) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(in_features)
-        self.project = nn.Linear(in_features, embedding_dim)
+        self.project = Linear(in_features, embedding_dim)
 
     def forward(self, vectors: Tensor) -> Tensor:
         """Embed (..., D) to (..., E), of length 1, in float32 or better."""
@@ -119,12 +120,10 @@ class MaskedTokenHead(nn.Module):
         """
         super().__init__()
         width = in_features if tied_features is None else tied_features
-        self.dense = nn.Linear(in_features, width)
+        self.dense = Linear(in_features, width)
         self.norm = nn.LayerNorm(width)
         self.bias = nn.Parameter(torch.zeros(vocabulary_size))
-        self.decoder = (
-            nn.Linear(width, vocabulary_size, bias=False) if tied_features is None else None
-        )
+        self.decoder = Linear(width, vocabulary_size, bias=False) if tied_features is None else None
 
     def forward(self, tokens_MD: Tensor, tied_VH: Tensor | None = None) -> Tensor:
         """Logits of masked tokens.
@@ -139,7 +138,7 @@ class MaskedTokenHead(nn.Module):
         hidden_MH = self.norm(F.gelu(self.dense(tokens_MD)))
         weight_VH = tied_VH if self.decoder is None else self.decoder.weight
         assert weight_VH is not None, "a tied head decodes with the input embeddings"
-        return F.linear(hidden_MH, weight_VH, self.bias)
+        return linear(hidden_MH, weight_VH, self.bias)
 
 
 class MlpHead(nn.Module):
@@ -148,10 +147,10 @@ class MlpHead(nn.Module):
     def __init__(self, in_features: int, hidden_features: int, out_features: int) -> None:
         super().__init__()
         self.layers = nn.Sequential(
-            nn.Linear(in_features, hidden_features),
+            Linear(in_features, hidden_features),
             nn.LayerNorm(hidden_features),
             nn.GELU(),
-            nn.Linear(hidden_features, out_features),
+            Linear(hidden_features, out_features),
         )
 
     def forward(self, vectors: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from mg3d.errors import ConfigError
 from mg3d.model.fusion import split_heads
+from mg3d.model.linear import Linear
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,9 +53,9 @@ class AttentionPool(nn.Module):
         self.heads = heads
         self.query_tokens = nn.Parameter(torch.randn(num_queries, dim))
         self.norm = nn.LayerNorm(dim)
-        self.key = nn.Linear(dim, dim, bias=False)  # a key bias cancels in the softmax
-        self.value = nn.Linear(dim, dim)
-        self.out = nn.Linear(num_queries * dim, dim)
+        self.key = Linear(dim, dim, bias=False)  # a key bias cancels in the softmax
+        self.value = Linear(dim, dim)
+        self.out = Linear(num_queries * dim, dim)
 
     def forward(self, tokens_BND: Tensor, mask_BN: Tensor) -> Tensor:
         """Pool the valid tokens.
@@ -112,7 +113,7 @@ class MeanPool(nn.Module):
     def __init__(self, dim: int) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(dim)
-        self.out = nn.Linear(dim, dim)
+        self.out = Linear(dim, dim)
 
     def forward(self, tokens_BND: Tensor, mask_BN: Tensor) -> Tensor:
         """Pool the valid tokens of (B, N, D), mask (B, N) bool, to (B, D)."""
@@ -140,7 +141,7 @@ class VolumeAttentionPool(nn.Module):
         return pooled_BD
 
     @property
-    def out(self) -> nn.Linear:
+    def out(self) -> Linear:
         """The last linear layer."""
         return self.pool.out
 
@@ -160,8 +161,8 @@ class PositionalReadout(nn.Module):
     def __init__(self, dim: int, *, num_tokens: int, token_channels: int) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(dim)
-        self.reduce = nn.Linear(dim, token_channels)
-        self.out = nn.Linear(num_tokens * token_channels, dim)
+        self.reduce = Linear(dim, token_channels)
+        self.out = Linear(num_tokens * token_channels, dim)
 
     def forward(self, tokens_BND: Tensor) -> Tensor:
         """Read (B, N, D) out to (B, D)."""

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, BertConfig, BertModel
 
 from mg3d.errors import ConfigError
+from mg3d.model.linear import use_in_
 
 NUM_LENGTH_GROUPS = 4  # clauses are encoded in this many groups of similar length
 
@@ -77,6 +78,7 @@ class TextEncoder(nn.Module):
         self.config = config
         # Any: transformers' annotations differ from version to version
         self.backbone: Any = _build_backbone(config)
+        use_in_(self.backbone)
         self.backbone.eval()
         self.is_frozen = config.frozen
         self.backbone.requires_grad_(not config.frozen)
