@@ -25,6 +25,7 @@ import time
 import traceback
 import warnings
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -56,10 +57,13 @@ def main(arguments: list[str] | None = None) -> int:
             return _replay(name, int(number), options.seed, seeds, options.keep or Path(scratch))
         began = time.monotonic()
         plan = _plan(options.inputs, options.only)
-        results = {
-            name: _summary(name, _run(name, number, options.seed, seeds, Path(scratch)))
-            for name, number in plan.items()
-        }
+        with ThreadPoolExecutor(options.jobs) as pool:  # each waits for a worker process
+            outcomes = pool.map(
+                lambda name: _run(name, plan[name], options.seed, seeds, Path(scratch)), plan
+            )
+            results = {
+                name: _summary(name, each) for name, each in zip(plan, outcomes, strict=True)
+            }
     report = {
         "schema": "mg3d.fuzz/1",
         "seed": options.seed,
@@ -79,6 +83,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--inputs", type=int, default=20_000)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--jobs", type=int, default=1, help="targets at a time")
     parser.add_argument("--only", nargs="*", choices=TARGETS, default=list(TARGETS))
     parser.add_argument("--replay", help="target:number of one input")
     parser.add_argument("--keep", type=Path, help="folder for the input that is replayed")
@@ -136,7 +141,7 @@ def _work(options: argparse.Namespace) -> int:
         began = used.ru_utime + used.ru_stime
         hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
         resource.setrlimit(resource.RLIMIT_CPU, (int(began) + MOST_CPU_S + 1, hard))
-        outcome = read_one(name, number, options.seed, Path(seeds), Path(scratch) / "input")
+        outcome = read_one(name, number, options.seed, Path(seeds), Path(scratch) / f"input_{name}")
         used = resource.getrusage(resource.RUSAGE_SELF)
         outcome["cpu_s"] = round(used.ru_utime + used.ru_stime - began, 3)
         print(json.dumps({"number": number, **outcome}), flush=True)

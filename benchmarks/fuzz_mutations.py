@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from pydicom import dcmread, dcmwrite
+from pydicom.datadict import dictionary_has_tag, dictionary_VR
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
@@ -42,6 +43,11 @@ _ODD_VALUES: tuple[Any, ...] = (
 _NUMBER = re.compile(rb"[-+]?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?")
 _TEXT_ENDINGS = (".csv", ".tsv", ".jsonl", ".txt", ".nhdr", ".mhd")
 _HEADER_END = {".nrrd": re.compile(rb"\r?\n\r?\n"), ".mha": re.compile(rb"ElementDataFile[^\n]*\n")}
+_UNWRITABLE = (
+    ValueError, TypeError, AttributeError, LookupError, ArithmeticError, NotImplementedError,
+    struct.error,
+)  # fmt: skip
+"""What pydicom raises for a data set so damaged that it cannot be written."""
 _LONGEST = 1 << 20
 """Bytes of a damaged file; growth by repetition stops here."""
 
@@ -234,22 +240,19 @@ def _change_node(document: Any, source: random.Random) -> Any:
 
 def _elements(data: bytes, source: random.Random) -> bytes:
     """Elements of a DICOM file dropped, emptied, or given bytes that they should not hold."""
-    dataset = dcmread(io.BytesIO(data), force=True)
-    for _ in range(source.choice((1, 1, 2, 4))):
-        holder = _some_level(dataset, source)
-        tags = list(holder.keys())
-        if not tags:
-            continue
-        tag = source.choice(tags)
-        if source.random() < 0.3:
-            del holder[tag]
-        else:
-            _change_element(holder, tag, source)
     packed = io.BytesIO()
     try:
+        dataset = dcmread(io.BytesIO(data), force=True)
+        for _ in range(source.choice((1, 1, 2, 4))):
+            holder = _some_level(dataset, source)
+            tags = list(holder.keys())
+            if tags and source.random() < 0.3:
+                del holder[source.choice(tags)]
+            elif tags:
+                _change_element(holder, source.choice(tags), source)
         dcmwrite(packed, dataset, enforce_file_format=False)
-    except (ValueError, TypeError, AttributeError, KeyError, struct.error, NotImplementedError):
-        return _blind(data, source)  # so damaged that it cannot be written
+    except _UNWRITABLE:
+        return _blind(data, source)
     return packed.getvalue()
 
 
@@ -257,16 +260,17 @@ def _some_level(dataset: Dataset, source: random.Random) -> Dataset:
     """The data set or the item of a sequence inside it."""
     holder = dataset
     for _ in range(source.randrange(4)):
-        inner = [e for e in holder if e.VR == "SQ" and e.value]
-        if not inner:
+        inner = [tag for tag in holder.keys() if holder.get_item(tag).VR == "SQ"]  # noqa: SIM118
+        inside = list(holder[source.choice(inner)].value) if inner else []
+        if not inside:
             break
-        holder = source.choice(list(source.choice(inner).value))
+        holder = source.choice(inside)
     return holder
 
 
 def _change_element(holder: Dataset, tag: Any, source: random.Random) -> None:
     old = holder.get_item(tag)
-    kind = old.VR or "UN"
+    kind = old.VR or (dictionary_VR(tag) if dictionary_has_tag(tag) else "UN")
     if kind == "SQ":
         holder[tag].value = Sequence(list(holder[tag].value) * source.choice((0, 2, 3)))
         return

@@ -7,6 +7,8 @@ reports and headers hold planted words (`PLANTED`) that no message may repeat.
 import csv
 import io
 import json
+import re
+import zipfile
 from pathlib import Path
 
 import nibabel
@@ -48,6 +50,8 @@ def make_seeds(folder: Path) -> None:
     _write_dicom(folder / "dicom")
     _write_sr(folder / "dicom_sr")
     _write_layouts(folder)
+    for sheet in folder.rglob("*.xlsx"):
+        _without_times(sheet)
 
 
 def _hu(seed: int = 0) -> npt.NDArray[np.int16]:
@@ -235,6 +239,16 @@ def _write_sheet(path: Path, rows: list[dict[str, str]]) -> None:
     for row in rows:
         book.active.append(list(row.values()))
     book.save(path)
+
+
+def _without_times(path: Path) -> None:
+    """An archive without the time at which it was made."""
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in members.items():
+            timeless = re.sub(rb"\d{4}-\d\d-\d\dT[\d:.]+Z?", b"2020-01-01T00:00:00Z", content)
+            archive.writestr(zipfile.ZipInfo(name), timeless, zipfile.ZIP_DEFLATED)
 
 
 def _write_site(site: Path) -> None:
