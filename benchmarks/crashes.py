@@ -337,12 +337,13 @@ def main() -> None:
     parser.add_argument("--points", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
     given = parser.parse_args()
+    commit = source_commit()  # of the code that is loaded now
     with tempfile.TemporaryDirectory() as folder:
         points = try_points(given.points, given.seed, Path(folder))
     rows = summary(points)
     document = {
         "schema": "mg3d.crashes/1",
-        "commit": source_commit(),
+        "commit": commit,
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
         "versions": {name: version(name) for name in ("mg3d", "torch", "numpy")},
         "seed": given.seed,

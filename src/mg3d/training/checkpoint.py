@@ -8,6 +8,7 @@ it is passed over and the one before is used.
 import json
 import math
 import shutil
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -154,7 +155,7 @@ def load_newest(
             "so the weights will differ in their last bits."
         )
     _load_model(folder, model)
-    _load_optimizer(load_tensors((folder / "optimizer.safetensors").read_bytes()), optimizer)
+    _load_optimizer(_read_tensors(folder / "optimizer.safetensors"), optimizer)
     return Progress(
         step=int(state["step"]), scaler=state["scaler"], mean_loss=float(state["mean_loss"])
     )
@@ -215,15 +216,19 @@ def _damage(folder: Path) -> str:
 
 def _load_model(folder: Path, model: nn.Module) -> None:
     layout = model.state_dict()
-    stored = load_tensors((folder / "model.safetensors").read_bytes())
+    stored = _read_tensors(folder / "model.safetensors")
+    pieces = {name: laid_out_as(tensor, layout.get(name, tensor)) for name, tensor in stored}
     try:
-        model.load_state_dict(
-            {name: laid_out_as(tensor, layout.get(name, tensor)) for name, tensor in stored.items()}
-        )
+        model.load_state_dict(pieces)
     except RuntimeError as error:
         raise CheckpointError(
             f"{folder}: the weights do not fit the model of this recipe: {error}"
         ) from error
+
+
+def _read_tensors(file: Path) -> list[tuple[str, Tensor]]:
+    """Names and tensors, in the same order on every rank: safetensors gives them in any."""
+    return sorted(load_tensors(file.read_bytes()).items(), key=lambda item: item[0])
 
 
 def _storable(tensors: dict[str, Tensor], *, keep: bool) -> dict[str, Tensor]:
@@ -248,10 +253,12 @@ def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     }
 
 
-def _load_optimizer(tensors: dict[str, Tensor], optimizer: torch.optim.Optimizer) -> None:
+def _load_optimizer(
+    tensors: Iterable[tuple[str, Tensor]], optimizer: torch.optim.Optimizer
+) -> None:
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
-    for key, tensor in tensors.items():
+    for key, tensor in tensors:
         position, name = key.split(".", 1)
         parameter = parameters[int(position)]
         # Moments have the shape of their parameter, the counter of steps has none.

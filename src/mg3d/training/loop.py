@@ -35,8 +35,8 @@ class LoopConfig:
     batch_size: int = 16
     """Volumes a step over all processes; must be a multiple of their number."""
     micro_batch_size: int = 0
-    """Volumes that a process encodes at once: the same gradients with less memory and a third more
-    time; 0 = its whole share of the batch."""
+    """Volumes that a process encodes at once: the same gradients with less memory and a quarter
+    more time; 0 = its whole share of the batch."""
     checkpoint_every: int = 200
     """Steps between checkpoints, > 0."""
     keep_checkpoints: int = 2

@@ -44,7 +44,7 @@ def rehearse(
                 f"the largest step does not fit the memory: {rows} volumes of "
                 f"{'x'.join(map(str, batch.image.shape[2:]))} voxels with reports of up to "
                 f"{int(batch.token_mask.sum(dim=1).max())} tokens. Give --loop.micro_batch_size "
-                f"{max(1, rows // 2)} (same gradients, a third more time), a smaller "
+                f"{max(1, rows // 2)} (same gradients, a quarter more time), a smaller "
                 "loop.batch_size, or more processes."
             ) from error
         finally:
