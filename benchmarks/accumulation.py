@@ -118,7 +118,7 @@ def main() -> None:
     parser.add_argument("--recipe", default="phantom-tiny")
     parser.add_argument("--micro", type=int, default=4)
     parser.add_argument("--most", type=int, default=64, help="largest batch in micro-batches")
-    parser.add_argument("--undivided", type=int, default=16, help="largest undivided batch")
+    parser.add_argument("--undivided", type=int, default=64, help="largest undivided batch")
     given = parser.parse_args()
     rows: list[dict[str, Any]] = []
     size = 2 * given.micro
