@@ -1,6 +1,7 @@
 """From a store to batches: scaling, padding, identities, labels; and once with real scans."""
 
 import csv
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from torch.utils.data import DataLoader
 from mg3d.batch import StudyBatch
 from mg3d.data.dataset import StudyDataset, collate
 from mg3d.data.grid import GridConfig
+from mg3d.data.hounsfield import scale_hu
 from mg3d.data.prepare import PrepareConfig, prepare
 from mg3d.data.sampler import EpochSampler
 from mg3d.data.store import VolumeStore
@@ -52,6 +54,31 @@ def test_a_batch_holds_what_the_store_holds(store: VolumeStore, tokenizer: Repor
     assert batch.labels[:3].tolist() == [[0], [1], [0]]
     assert batch.labels[3].isnan().all()
     assert batch.identities().shape == (4, 3)
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_images_are_those_of_scale_hu_to_the_bit(
+    num_workers: int, store: VolumeStore, tokenizer: ReportTokenizer
+) -> None:
+    dataset = StudyDataset(store, store.rows, tokenizer)
+    (batch,) = DataLoader(dataset, batch_size=4, collate_fn=collate, num_workers=num_workers)
+    for image, row in zip(batch.image, store.rows, strict=True):
+        assert torch.equal(image[0], torch.from_numpy(scale_hu(store.read_hu(row.volume_id))))
+    for number, image in enumerate(batch.image):
+        assert torch.equal(image, dataset[number].image)
+
+
+def test_a_worker_gets_the_corpus_without_the_tables_of_the_store(
+    store: VolumeStore, tokenizer: ReportTokenizer
+) -> None:
+    dataset = StudyDataset(store, store.rows, tokenizer)
+    (batch,) = DataLoader(
+        dataset, batch_size=4, collate_fn=collate, num_workers=1, multiprocessing_context="spawn"
+    )
+    assert batch.volume_ids == tuple(row.volume_id for row in store.rows)
+    sent = pickle.loads(pickle.dumps(dataset))
+    assert (sent.store.rows, sent.store.report("s0").is_empty) == ((), True)
+    assert dataset.store.rows == store.rows
 
 
 def test_reports_are_padded_and_nothing_else(
