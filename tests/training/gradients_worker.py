@@ -12,7 +12,7 @@ from torch import Tensor
 from mg3d.objectives.registry import OBJECTIVES as ALL
 from mg3d.objectives.registry import ObjectivesConfig
 from mg3d.training.accumulate import accumulate
-from mg3d.training.engine import Strategy, launch
+from mg3d.training.engine import Precision, Strategy, launch
 from mg3d.training.sharding import whole
 from mg3d.training.task import TrainingTask
 
@@ -39,10 +39,10 @@ def sizes_of(case: str, world: int) -> tuple[int, ...]:
 
 def gradients(
     case: str, dtype: torch.dtype, strategy: Strategy = "ddp", rank: int = 0, world: int = 1,
-    micro: int = 0,
+    micro: int = 0, precision: Precision = "32-true",
 ) -> dict[str, Tensor]:  # fmt: skip
     """Losses of this process and, over all of them, the gradient of every parameter."""
-    fabric = launch("cpu", "32-true", strategy)  # leaves the weights as they are
+    fabric = launch("cpu", precision, strategy)  # leaves the weights as they are
     task = task_of(case, dtype)
     wrapped = fabric.setup_module(task)
     rows = len(make_batch()) // world

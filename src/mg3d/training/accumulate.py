@@ -27,6 +27,7 @@ from torch.nn import functional as F
 from mg3d.batch import StudyBatch
 from mg3d.errors import ConfigError
 from mg3d.objectives.base import Counts, StepContext, Views
+from mg3d.objectives.precision import at_least_float32
 from mg3d.training.task import TrainingTask
 
 _OF_THE_RUN = ("logit_scale", "logit_bias")  # learned, without rows
@@ -141,8 +142,9 @@ def _coupled(
     """Shares of the objectives that compare rows, and their gradient for every cached feature."""
     if not task.coupled:
         return {}, {}
+    # In float32, for 16-bit gradients without the loss scale would vanish.
     leaves: dict[str, Any] = {
-        field.name: value.detach().requires_grad_()
+        field.name: at_least_float32(value.detach()).requires_grad_()
         for field in fields(Views)
         if isinstance(value := getattr(cached, field.name), Tensor)
         and value.is_floating_point()
