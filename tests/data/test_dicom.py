@@ -250,6 +250,13 @@ def test_slices_without_position(tmp_path):
     assert _refused(write_series(tmp_path, edit=edit)) == "dicom_no_position"
 
 
+def test_many_frames_without_functional_groups(tmp_path):
+    header = ct_slice(0)
+    header.NumberOfFrames = 3
+    set_cells(header, np.stack([cells(index) for index in range(3)]))
+    assert _refused(write(tmp_path / "a.dcm", header)) == "dicom_no_position"
+
+
 def test_a_single_slice_is_no_volume(tmp_path):
     write_series(tmp_path, [0])
     assert _refused(tmp_path) == "dicom_too_few_slices"
@@ -553,6 +560,15 @@ def test_without_slope_and_intercept_values_are_as_stored_or_as_a_table_states(t
     scan = _read(tmp_path, stated=Stated(rescale=(1.0, -1024.0)))
     np.testing.assert_array_equal(scan.volume.array, soft.transpose(2, 1, 0))
     assert _kinds(scan) == ["hu_stated_rescale"]
+
+
+def test_a_slope_without_intercept_is_told(tmp_path):
+    def edit(_: int, header: pydicom.Dataset) -> None:
+        del header.RescaleIntercept
+
+    scan = _read(write_series(tmp_path, edit=edit))
+    np.testing.assert_array_equal(scan.volume.array, hu() + 1024)
+    assert _kinds(scan) == ["dicom_rescale_missing"]
 
 
 def test_an_inverted_display_changes_no_value(tmp_path):

@@ -32,7 +32,7 @@ def _series(uid, num=10, step=2.0, **facts):
 def _header(path, uid, *frames):
     return FileHeader(
         path=path, patient_id="", accession_number="", study_uid="", series_uid=uid,
-        series_number="", instance_uid="", modality="CT", frames=frames,
+        series_number="", modality="CT", frames=frames,
     )  # fmt: skip
 
 

@@ -253,6 +253,14 @@ def test_the_sign_of_the_stated_distance_is_a_habit(tmp_path):
     assert _read(_write(tmp_path, positions, SpacingBetweenSlices=-STEP_MM)).faults == ()
 
 
+def test_a_leaning_stack_agrees_with_the_tilt_in_its_header(tmp_path):
+    """Slices above each other along their normal: nothing to correct, the scan is oblique."""
+    _, orientation = _tilted(10)
+    normal = np.cross(orientation[:3], orientation[3:])
+    positions = [np.add(CORNER, STEP_MM * i * normal) for i in range(4)]
+    assert _read(_write(tmp_path, positions, orientation, GantryDetectorTilt=10)).faults == ()
+
+
 @pytest.mark.parametrize("cosines", [(1, 0, 0, 1, 0, 0), (2, 0, 0, 0, 1, 0), (0, 0, 0, 0, 0, 0)])
 def test_directions_that_are_none(cosines, tmp_path):
     header = ct_slice(0)

@@ -53,7 +53,7 @@ def read(source: ScanSource) -> Scan:
     pile = stack(frames)
     pixels = PixelReader()
     array, duplicate_faults = _voxels(pile, pixels)
-    is_stated = frames[0].slope is not None
+    is_stated = frames[0].slope is not None and frames[0].intercept is not None
     array, stated_faults = rescale(array, source.stated, in_header=is_stated)
     if not is_stated and not stated_faults:
         message = "no slope and intercept in the header; values are taken as they are"

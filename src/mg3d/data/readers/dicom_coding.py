@@ -65,9 +65,7 @@ class PixelCoding:
             stored=stored,
             high_bit=high_bit,
             is_signed=facts["PixelRepresentation"] == 1,
-            has_overlays=any(
-                whole_at(header, group) for group in _OVERLAY_GROUPS if header.group_dataset(group)
-            ),
+            has_overlays=any(_draws_in_cells(header, group) for group in _OVERLAY_GROUPS),
             padding=_padding(header, allocated, facts["PixelRepresentation"] == 1),
         )
 
@@ -111,7 +109,7 @@ class PixelCoding:
         return (values ^ sign) - sign
 
 
-def whole_at(header: Dataset, group: int) -> bool:
+def _draws_in_cells(header: Dataset, group: int) -> bool:
     """Whether an overlay lies in the cells of the pixels: its bit is not the first."""
     element = header.get((group, _OVERLAY_BIT_POSITION))
     return element is not None and element.value not in (0, None)

@@ -4,7 +4,7 @@ An ordinary CT file is one frame; an enhanced one holds many, whose facts lie in
 groups. Both come out alike. Nothing here decides: facts that are absent or junk are None.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -18,7 +18,7 @@ Role = Literal["original", "derived", "localizer", "projection", "capture", "oth
 like; capture: picture of a screen; other: of another modality, or no image at all."""
 
 KEYWORDS = (
-    "SpecificCharacterSet", "ImageType", "SOPClassUID", "SOPInstanceUID", "AccessionNumber",
+    "SpecificCharacterSet", "ImageType", "SOPClassUID", "AccessionNumber",
     "Modality", "PatientID", "SliceThickness", "GantryDetectorTilt", "SpacingBetweenSlices",
     "ImagerPixelSpacing", "StudyInstanceUID", "SeriesInstanceUID",
     "SeriesNumber", "AcquisitionNumber", "InstanceNumber", "ImagePositionPatient",
@@ -99,12 +99,15 @@ def frames_of(header: Dataset, path: Path) -> tuple[Frame, ...]:
         return ()
     shared = items(header, "SharedFunctionalGroupsSequence")
     each = items(header, "PerFrameFunctionalGroupsSequence")
-    if not each:
-        return (_frame(header, path, 0, _Groups(header, ()), (rows, columns)),)
-    return tuple(
-        _frame(header, path, index, _Groups(header, (item, *shared)), (rows, columns))
-        for index, item in enumerate(each)
-    )
+    if each:
+        return tuple(
+            _frame(header, path, index, _Groups(header, (item, *shared)), (rows, columns))
+            for index, item in enumerate(each)
+        )
+    frame = _frame(header, path, 0, _Groups(header, ()), (rows, columns))
+    if (whole(header, "NumberOfFrames") or 1) > 1:  # the position is of one of them at most
+        frame = replace(frame, position_mm=None)
+    return (frame,)
 
 
 def sop_class_of(header: Dataset) -> str:

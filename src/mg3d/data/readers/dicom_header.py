@@ -32,7 +32,6 @@ class FileHeader:
     study_uid: str = field(repr=False)
     series_uid: str = field(repr=False)
     series_number: str = field(repr=False)
-    instance_uid: str = field(repr=False)
     modality: str
     """Code of one of the usual modalities, e.g. CT, MR, PT, SR, SEG; "" for any other text."""
     frames: tuple[Frame, ...]
@@ -70,7 +69,6 @@ def read_file_header(path: Path) -> FileHeader | None:
                 study_uid=word(header, "StudyInstanceUID"),
                 series_uid=word(header, "SeriesInstanceUID"),
                 series_number=word(header, "SeriesNumber"),
-                instance_uid=word(header, "SOPInstanceUID"),
                 modality=modality if modality in _MODALITIES else "",
                 frames=frames,
             )

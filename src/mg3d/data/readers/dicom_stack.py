@@ -90,7 +90,7 @@ def stack(frames: Sequence[Frame]) -> Stack:
         affine=_to_ras(rows * pixel_mm[0], columns * pixel_mm[1], step, origin),
         plan=plan,
         faults=(
-            *_header_faults(first, distances, offsets),
+            *_header_faults(first, distances, offsets, normal),
             *uneven_faults,
             *(_tilt_faults(distances, offsets) if shifted else ()),
         ),
@@ -191,7 +191,10 @@ def _tilt_faults(distances: npt.NDArray[np.float64], offsets: npt.NDArray[np.flo
 
 
 def _header_faults(
-    frame: Frame, distances: npt.NDArray[np.float64], offsets: npt.NDArray[np.float64]
+    frame: Frame,
+    distances: npt.NDArray[np.float64],
+    offsets: npt.NDArray[np.float64],
+    normal: npt.NDArray[np.float64],
 ) -> Faults:
     """Where the header contradicts the positions, which win."""
     faults = []
@@ -203,11 +206,12 @@ def _header_faults(
         # The sign of SpacingBetweenSlices says in which direction a scanner counts.
         if stated and abs(abs(stated) - usual) > max(_AGREE * usual, SAME_MM):
             faults.append((kind, f"{name} {stated:g} mm, positions {usual:g} mm apart; they win"))
-    drift = np.linalg.norm(offsets[-1]) / distances[-1]
-    found = math.degrees(math.atan(float(drift)))
-    if frame.tilt_degrees is not None and abs(abs(frame.tilt_degrees) - found) > _TILT_DEGREES:
-        message = (
-            f"GantryDetectorTilt {frame.tilt_degrees:g} degrees, positions {found:.1f}; they win"
-        )
-        faults.append(("dicom_tilt_at_odds", message))
+    if frame.tilt_degrees is not None:
+        # Planes may lean against the stack, or the whole stack against the patient.
+        lean = math.degrees(math.atan(float(np.linalg.norm(offsets[-1]) / distances[-1])))
+        turn = math.degrees(math.acos(min(1.0, abs(float(normal[2])))))
+        stated = abs(frame.tilt_degrees)
+        if min(abs(stated - lean), abs(stated - turn)) > _TILT_DEGREES:
+            message = f"GantryDetectorTilt {stated:g} degrees, positions {lean:.1f}; they win"
+            faults.append(("dicom_tilt_at_odds", message))
     return tuple(faults)
