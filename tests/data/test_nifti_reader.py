@@ -11,7 +11,7 @@ import nibabel
 import numpy as np
 import pytest
 
-from mg3d.data.scan import read_volume
+from mg3d.data.scan import ScanSource, read_scan, read_volume
 from mg3d.data.scan_error import ScanError
 
 AFFINE = np.array([[-0.7, 0, 0, 90], [0, 0.8, 0, -40], [0, 0, 2.5, 7], [0, 0, 0, 1.0]])
@@ -194,3 +194,75 @@ def test_damage_of_any_kind_is_a_scan_error(
             messages.append(str(error))
     assert len(messages) > 200  # most header bytes are descriptions, which may be anything
     assert min(map(len, messages)) > 20
+
+
+def _save(path: Path, sform: Any, qform: Any, *, unit: str = "mm", array: Any = None) -> Path:
+    image = nibabel.Nifti1Image(np.ones((4, 5, 6), np.int16) if array is None else array, None)
+    image.set_sform(sform, code=0 if sform is None else 1)
+    image.set_qform(qform, code=0 if qform is None else 1)
+    image.header.set_xyzt_units(unit)
+    nibabel.save(image, path)
+    return path
+
+
+def test_where_sform_and_qform_disagree_the_sform_wins_and_it_is_said(tmp_path: Path) -> None:
+    mirrored = np.diag([-1.0, 1, 1, 1]) @ AFFINE
+    scan = read_scan(ScanSource(path=_save(tmp_path / "a.nii", AFFINE, mirrored)))
+    np.testing.assert_allclose(scan.volume.affine, AFFINE, rtol=1e-6)
+    ((kind, message),) = scan.faults
+    assert kind == "geometry_forms_disagree"
+    assert message.startswith("sform (LAS) and qform (RAS) place a corner 180.0 mm apart")
+    rounded = AFFINE + np.array([[1e-4] * 4] * 3 + [[0] * 4])
+    assert read_scan(ScanSource(path=_save(tmp_path / "b.nii", AFFINE, rounded))).faults == ()
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_the_handedness_of_a_qform_is_kept(tmp_path: Path, sign: int) -> None:
+    """pixdim[0], qfac, says whether the third axis is flipped; nibabel is the reference."""
+    turned = np.eye(4)
+    turned[:3, :3] = [[0.8, -0.6, 0], [0.6, 0.8, 0], [0, 0, sign]]
+    turned[:3, 3] = [5, 6, 7]
+    path = _save(tmp_path / "ct.nii.gz", None, turned)
+    assert nibabel.load(path).header["pixdim"][0] == sign
+    np.testing.assert_allclose(read_volume(path).affine, turned, atol=1e-6)
+    np.testing.assert_array_equal(read_volume(path).affine, nibabel.load(path).affine)
+
+
+def test_units_other_than_millimetres_are_converted_and_said(tmp_path: Path) -> None:
+    metres = np.diag([1e-3, 1e-3, 1e-3, 1]) @ AFFINE
+    scan = read_scan(ScanSource(path=_save(tmp_path / "m.nii", metres, None, unit="meter")))
+    np.testing.assert_allclose(scan.volume.affine, AFFINE, rtol=1e-6)
+    assert [kind for kind, _ in scan.faults] == ["geometry_unit"]
+    unknown = _save(tmp_path / "u.nii", AFFINE, None, unit="unknown")
+    assert read_scan(ScanSource(path=unknown)).faults == ()
+    lying = _save(tmp_path / "l.nii", AFFINE, None, unit="micron")  # 0.7 is no count of those
+    with pytest.raises(ScanError) as caught:
+        read_volume(lying)
+    assert caught.value.kind == "geometry_spacing_range"
+
+
+def test_big_endian_and_unsigned_16_bits_with_a_rescale(tmp_path: Path) -> None:
+    header = nibabel.Nifti1Header(endianness=">")
+    header.set_data_dtype(np.uint16)
+    stored = np.arange(24, dtype=np.uint16).reshape(2, 3, 4) + np.uint16(40_000)
+    image = nibabel.Nifti1Image(stored.astype(">u2"), AFFINE, header)
+    image.header.set_slope_inter(1, 0)
+    nibabel.save(image, tmp_path / "big.nii")
+    raw = bytearray((tmp_path / "big.nii").read_bytes())
+    raw[112:120] = np.array([1, -41_024], ">f4").tobytes()
+    raw[352:] = stored.ravel(order="F").astype(">u2").tobytes()
+    (tmp_path / "big.nii").write_bytes(raw)
+    volume = read_volume(tmp_path / "big.nii")
+    np.testing.assert_array_equal(volume.array, stored.astype(np.int64) - 41_024)
+    assert volume.array.dtype == np.int16
+
+
+@pytest.mark.real_data
+def test_real_files_are_read_as_nibabel_reads_them(real_folder: Path) -> None:
+    paths = sorted(real_folder.glob("*/*.nii.gz")) + sorted(real_folder.glob("*/*/*.nii.gz"))
+    assert len(paths) == 17
+    for path in paths:
+        volume, reference = read_volume(path), nibabel.load(path)
+        np.testing.assert_array_equal(volume.array, reference.get_fdata(dtype=np.float32))
+        np.testing.assert_array_equal(volume.affine, reference.affine)
+        assert volume.axes == "".join(nibabel.aff2axcodes(reference.affine))
