@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 from clean_site import Heard, Site, hear
-from planted_faults import PLANTED_FAULTS, Planted
+from every_planted_fault import PLANTED_FAULTS
+from planted_faults import Planted
 
 from mg3d.data.faults import FAULTS
 

@@ -84,6 +84,7 @@ def _volume_row(member: Member) -> dict[str, Any]:
         "voxels": facts.voxels,
         "geometry": None if facts.geometry is None else asdict(facts.geometry),
         "hu": hu,
+        "lung_litres": facts.lung_litres,
         "measures": measures_of(member),
     }
 

@@ -158,7 +158,11 @@ def _look(source: ScanSource, base: VolumeFacts) -> tuple[VolumeFacts, bytes]:
     except MemoryError:
         return _with(base, (("memory", "too large for the memory at hand"),)), b""
     try:
-        facts = _with(base, examination.examine(scan).faults)
+        seen = examination.examine(scan)
+        litres = seen.facts.lung_litres
+        facts = replace(
+            _with(base, seen.faults), lung_litres=None if litres is None else round(litres, 3)
+        )
     except ScanError as error:  # not HU: what prepare would say
         facts = _with(base, (*scan.faults, (error.kind, str(error))))
     values = scan.volume.array

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mg3d.audit.collection import Member
-from mg3d.audit.volume_facts import Geometry, HuFacts
+from mg3d.audit.volume_facts import Geometry, HuFacts, VolumeFacts
 
 FEWEST = 20
 """Volumes below which a median says nothing."""
@@ -24,25 +24,30 @@ class Measure:
     """A number that every ordinary volume of a collection has about alike."""
 
     title: str
-    of: Callable[[Geometry, HuFacts], float | None]
+    of: Callable[[VolumeFacts], float | None]
     least: float
     """Spread below which differences are of no interest, in the unit of the number."""
     unit: str = ""
 
 
 MEASURES = {
-    "in_plane_mm": Measure("in-plane spacing", lambda g, _: g.ras_spacing_mm[0], 0.15, " mm"),
-    "slice_mm": Measure("slice distance", lambda g, _: g.ras_spacing_mm[2], 0.5, " mm"),
-    "width_mm": Measure("width", lambda g, _: g.extent_mm[0], 25, " mm"),
-    "depth_mm": Measure("depth", lambda g, _: g.extent_mm[1], 25, " mm"),
-    "height_mm": Measure("height", lambda g, _: g.extent_mm[2], 25, " mm"),
-    "mean_hu": Measure("mean", lambda _, h: h.mean, 40, " HU"),
-    "deviation_hu": Measure("standard deviation", lambda _, h: h.deviation, 25, " HU"),
-    "air_peak_hu": Measure("peak of air", lambda _, h: h.air_peak, 6, " HU"),
-    "soft_peak_hu": Measure("peak of soft tissue", lambda _, h: h.soft_peak, 8, " HU"),
-    "air_share": Measure("share of air", lambda _, h: h.air_share, 0.03),
-    "soft_share": Measure("share of soft tissue", lambda _, h: h.soft_share, 0.03),
-    "bone_share": Measure("share above 250 HU", lambda _, h: h.bone_share, 0.01),
+    "in_plane_mm": Measure(
+        "in-plane spacing", lambda facts: _geometry(facts).ras_spacing_mm[0], 0.15, " mm"
+    ),
+    "slice_mm": Measure(
+        "slice distance", lambda facts: _geometry(facts).ras_spacing_mm[2], 0.5, " mm"
+    ),
+    "width_mm": Measure("width", lambda facts: _geometry(facts).extent_mm[0], 25, " mm"),
+    "depth_mm": Measure("depth", lambda facts: _geometry(facts).extent_mm[1], 25, " mm"),
+    "height_mm": Measure("height", lambda facts: _geometry(facts).extent_mm[2], 25, " mm"),
+    "mean_hu": Measure("mean", lambda facts: _hu(facts).mean, 40, " HU"),
+    "deviation_hu": Measure("standard deviation", lambda facts: _hu(facts).deviation, 25, " HU"),
+    "air_peak_hu": Measure("peak of air", lambda facts: _hu(facts).air_peak, 6, " HU"),
+    "soft_peak_hu": Measure("peak of soft tissue", lambda facts: _hu(facts).soft_peak, 8, " HU"),
+    "air_share": Measure("share of air", lambda facts: _hu(facts).air_share, 0.03),
+    "soft_share": Measure("share of soft tissue", lambda facts: _hu(facts).soft_share, 0.03),
+    "bone_share": Measure("share above 250 HU", lambda facts: _hu(facts).bone_share, 0.01),
+    "lung_litres": Measure("lung in view", lambda facts: facts.lung_litres, 0.6, " l"),
 }
 
 
@@ -96,7 +101,16 @@ def rank(members: Sequence[Member]) -> list[Outlier]:
 
 def measures_of(member: Member) -> dict[str, float | None]:
     """Every measure of a volume; none for one that is not usable."""
-    geometry, hu = member.facts.geometry, member.facts.hu
-    if not member.usable or geometry is None or hu is None:
+    if not member.usable:
         return {}
-    return {name: measure.of(geometry, hu) for name, measure in MEASURES.items()}
+    return {name: measure.of(member.facts) for name, measure in MEASURES.items()}
+
+
+def _geometry(facts: VolumeFacts) -> Geometry:
+    assert facts.geometry is not None
+    return facts.geometry
+
+
+def _hu(facts: VolumeFacts) -> HuFacts:
+    assert facts.hu is not None
+    return facts.hu

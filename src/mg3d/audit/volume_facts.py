@@ -121,15 +121,14 @@ class VolumeFacts:
     voxels: str = ""
     """`HuHistogram.digest`: equal for the same voxels under another header."""
     fingerprint: Fingerprint | None = field(default=None, repr=False, compare=False)
-    anatomy: Mapping[str, float] = field(default_factory=dict)
-    """What `mg3d.data.anatomy` measured."""
+    lung_litres: float | None = None
+    """Air in lungs; None where a crop cuts them or the scan is not usable."""
 
     def to_json(self) -> dict[str, Any]:
         """As the cache keeps it."""
         document = {f.name: getattr(self, f.name) for f in fields(self)}
         document["geometry"] = None if self.geometry is None else asdict(self.geometry)
         document["hu"] = None if self.hu is None else asdict(self.hu)
-        document["anatomy"] = dict(self.anatomy)
         if self.fingerprint is not None:
             document["fingerprint"] = base64.b64encode(self.fingerprint.tobytes()).decode()
         return document
