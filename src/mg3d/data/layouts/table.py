@@ -9,7 +9,9 @@ import difflib
 import io
 import json
 import re
+import struct
 import zipfile
+import zlib
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +25,11 @@ ENDINGS = (".csv", ".tsv", ".jsonl", ".ndjson", ".xlsx")
 _COLUMN_LIKE = re.compile("[a-z_]{1,20}")
 _NEAR_NAME = 0.6  # studyid, patient and images are nearer; Patricia is not (0.56 to patient_id)
 _LARGEST_PEEK = 1 << 28
-"""Bytes; lists of the largest public data sets are a tenth of it."""
+"""Bytes; a larger file holds data rather than a list of it."""
+_LARGEST_SHEETS = 1 << 30
+"""Bytes of a spreadsheet when unpacked: sixty times Merlin's 16 MB, which is packed."""
+_MOST_ROWS = 1 << 20
+"""Of a spreadsheet, by its format."""
 _LONGEST_CELL = 1 << 24
 """Characters; the csv module stops at 131,072 by default, which a long report exceeds."""
 
@@ -231,22 +237,35 @@ def _sheet_records(path: Path, content: bytes) -> Iterator[tuple[int, dict[str, 
 
     damage = (
         InvalidFileException, zipfile.BadZipFile, KeyError, ValueError, ParseError, OSError,
-        AttributeError, TypeError, IndexError, EOFError, NotImplementedError,
+        AttributeError, TypeError, IndexError, EOFError, NotImplementedError, RuntimeError,
+        ArithmeticError, struct.error, zlib.error,
     )  # fmt: skip
     try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            if sum(member.file_size for member in archive.infolist()) > _LARGEST_SHEETS:
+                raise ValueError
         book = load_workbook(io.BytesIO(content), read_only=True, data_only=True)
-        rows = [list(row) for row in book.worksheets[0].iter_rows(values_only=True)]
+        sheet = book.worksheets[0]
+        sheet.reset_dimensions()  # a sheet that claims a million columns would be filled with them
+        rows = list(_filled_rows(sheet))
     except damage as error:
         raise TableError(
             f"{path}: not readable as XLSX ({type(error).__name__}): damaged or another format. "
             "Save it again, or as CSV.",
             "table_unreadable",
         ) from error
-    columns = ["" if name is None else str(name).strip() for name in (rows[0] if rows else [])]
+    columns = ["" if name is None else str(name).strip() for name in (rows[0][1] if rows else [])]
     named = [column for column in columns if column]
     _check_header(path, named)
     yield 0, dict.fromkeys(named)
-    for number, cells in enumerate(rows[1:], start=2):
-        fields = {name: cell for name, cell in zip(columns, cells, strict=False) if name}
-        if any(cell is not None for cell in fields.values()):
-            yield number, fields
+    for number, cells in rows[1:]:
+        yield number, {name: cell for name, cell in zip(columns, cells, strict=False) if name}
+
+
+def _filled_rows(sheet: Any) -> Iterator[tuple[int, list[Any]]]:
+    """Rows that hold anything, by their number; a damaged number may claim rows without end."""
+    for number, cells in enumerate(sheet.iter_rows(values_only=True), start=1):
+        if number > _MOST_ROWS:
+            raise ValueError
+        if any(cell is not None for cell in cells):
+            yield number, list(cells)
