@@ -30,6 +30,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -129,11 +130,10 @@ class Harness:
         self._folder = folder
         self._recipe = folder / "recipe.yaml"
         self._recipe.write_text(yaml.safe_dump(RECIPE))
-        self._log = folder / "log.txt"
         self._processes = multiprocessing.get_context("forkserver")
         self._processes.set_forkserver_preload(["mg3d.training.pretrain", "mg3d.data.prepare"])
-        phantom = ["phantom", str(folder / "phantom"), "--recipe", str(self._recipe)]
-        self._measure([*phantom, "--num_workers", "1"])
+        phantom = ["phantom", "--recipe", str(self._recipe), "--num_workers", "1"]
+        self._measure([*phantom, "--out", str(folder / "phantom")])
         self._extents = {
             command: self._measure(self._words(command, folder / OUTPUTS[command]))
             for command in OUTPUTS
@@ -142,9 +142,9 @@ class Harness:
             command: CONTENTS[command](folder / OUTPUTS[command]) for command in OUTPUTS
         }
 
-    def try_point(self, command: str, way: str, draw: random.Random) -> Point:
+    def try_point(self, command: str, way: str, seed: str) -> Point:
         """Stop a command once, let it finish, and compare."""
-        out = self._folder / "tried"
+        draw, out = random.Random(seed), self._folder / f"tried-{seed}"
         words = self._words(command, out)
         for _ in range(MOST_TRIES):
             shutil.rmtree(out, ignore_errors=True)
@@ -154,18 +154,24 @@ class Harness:
                 break
         else:
             raise SystemExit(f"{command} always ended before it could be stopped")
-        again = self._wait(self._start(words, None))
+        again = self._wait(words, self._start(words, None))
         if again:
-            print(self._log.read_text(), file=sys.stderr)
+            print(self._log(words).read_text(), file=sys.stderr)
         equal = again == 0 and CONTENTS[command](out) == self._expected[command]
+        shutil.rmtree(out)
         return Point(command, way, round(moment, 6), stopped, equal)
 
     def _words(self, command: str, out: Path) -> list[str]:
         phantom, recipe = self._folder / "phantom", str(self._recipe)
         if command == "prepare":
             given = ["--labels", str(phantom / "labels.csv"), "--num_workers", "1"]
-            return ["prepare", str(phantom / "reports.csv"), str(out), "--recipe", recipe, *given]
+            data = ["--data", str(phantom / "reports.csv")]
+            return ["prepare", *data, "--recipe", recipe, *given, "--out", str(out)]
         return ["pretrain", recipe, str(self._folder / OUTPUTS["prepare"]), str(out)]
+
+    def _log(self, words: Sequence[str]) -> Path:
+        """What a command prints, beside what it writes."""
+        return self._folder / f"{Path(words[-1]).name}.log"
 
     def _measure(self, words: Sequence[str]) -> Extent:
         """What a command takes when it is left alone."""
@@ -176,7 +182,9 @@ class Harness:
             spent = max(spent, _cpu_s(process.pid))
             time.sleep(POLL_S)
         if process.exitcode:
-            raise SystemExit(f"{words[0]} exits with {process.exitcode}:\n{self._log.read_text()}")
+            raise SystemExit(
+                f"{words[0]} exits with {process.exitcode}:\n{self._log(words).read_text()}"
+            )
         num_writes, num_bytes = json.loads(counts.read_text())
         return Extent(spent, num_writes, num_bytes)
 
@@ -184,27 +192,27 @@ class Harness:
         """Exit code of a command that is stopped at a moment; 0 if it was done before."""
         if way == "kill -9 in a write":
             number = 1 + int(moment * extent.num_writes)
-            return self._wait(self._start(words, _die_in_write, number))
+            return self._wait(words, self._start(words, _die_in_write, number))
         if way == "full disk":
-            return self._wait(self._start(words, _fill_disk, int(moment * extent.num_bytes)))
+            return self._wait(words, self._start(words, _fill_disk, int(moment * extent.num_bytes)))
         process = self._start(words, None)
         while process.is_alive() and _cpu_s(process.pid) < moment * extent.cpu_s:
             time.sleep(POLL_S)
         with contextlib.suppress(ProcessLookupError):
             os.kill(process.pid, signal.SIGTERM if way == "SIGTERM" else signal.SIGKILL)
-        return self._wait(process)
+        return self._wait(words, process)
 
     def _start(self, words: Sequence[str], change: Callable[..., None] | None, *given: Any) -> Any:
-        arguments = (list(words), str(self._log), change, given)
+        arguments = (list(words), str(self._log(words)), change, given)
         process = self._processes.Process(target=_run, args=arguments)
         process.start()
         return process
 
-    def _wait(self, process: Any) -> int:
+    def _wait(self, words: Sequence[str], process: Any) -> int:
         process.join(LIMIT_S)
         if process.exitcode is None:
             process.kill()
-            raise SystemExit(f"a command hangs for {LIMIT_S} s:\n{self._log.read_text()}")
+            raise SystemExit(f"a command hangs for {LIMIT_S} s:\n{self._log(words).read_text()}")
         return int(process.exitcode)
 
 
@@ -301,14 +309,16 @@ CONTENTS: dict[str, Callable[[Path], dict[str, Any]]] = {
 }
 
 
-def try_points(number: int, seed: int, folder: Path) -> list[Point]:
-    """Try the ways to stop in turn, on both commands."""
-    harness, draw = Harness(folder), random.Random(seed)
+def try_points(indices: Sequence[int], seed: int) -> list[Point]:
+    """Try the ways to stop in turn, on both commands, with a phantom of its own."""
     kinds = [(command, way) for way in WAYS for command in OUTPUTS]
     points = []
-    for index in range(number):
-        points.append(harness.try_point(*kinds[index % len(kinds)], draw))
-        print(f"{index + 1}/{number} {points[-1]}", flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        harness = Harness(Path(folder))
+        for index in indices:
+            kind = kinds[index % len(kinds)]
+            points.append(harness.try_point(*kind, f"{seed}-{index}"))
+            print(index, points[-1], flush=True)
     return points
 
 
@@ -336,10 +346,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--points", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
+    parser.add_argument("--jobs", type=int, default=2, help="points tried at a time")
     given = parser.parse_args()
     commit = source_commit()  # of the code that is loaded now
-    with tempfile.TemporaryDirectory() as folder:
-        points = try_points(given.points, given.seed, Path(folder))
+    context = multiprocessing.get_context("spawn")
+    shares = [range(job, given.points, given.jobs) for job in range(given.jobs)]
+    with ProcessPoolExecutor(given.jobs, context) as pool:
+        tried = pool.map(try_points, shares, [given.seed] * given.jobs)
+        points = [point for share in tried for point in share]
     rows = summary(points)
     document = {
         "schema": "mg3d.crashes/1",

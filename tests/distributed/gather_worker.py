@@ -40,6 +40,11 @@ def work(rank: int, world: int, folder: str) -> None:
         measured[f"{name}.first"] = torch.tensor(first)
         measured[f"{name}.positive"] = distributed.all_gather_rows(own.detach() > 0)
         measured[f"{name}.whole"] = distributed.all_gather_rows((own.detach() * 10).long())
+    module = torch.nn.BatchNorm1d(2)  # parameters and buffers, a counter among them
+    torch.nn.init.constant_(module.weight, rank + 5)
+    module.num_batches_tracked.fill_(rank + 7)
+    distributed.copy_from_first(module)
+    measured |= {"weight": module.weight.detach(), "buffer": module.num_batches_tracked}
     tensor = torch.tensor([1 + rank, 10.0], requires_grad=True)
     total = distributed.sum_over_ranks(tensor)
     measured |= {"sum": total, "unsummed": tensor.detach()}

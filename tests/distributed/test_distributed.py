@@ -64,11 +64,19 @@ def test_sums_leave_the_original_alone(ranks):
         assert rank["rank"].tolist() == [number, 2]
 
 
+@pytest.mark.distributed
+def test_the_first_rank_gives_parameters_and_buffers(ranks):
+    for rank in ranks:
+        assert rank["weight"].tolist() == [5, 5]
+        assert rank["buffer"] == 7
+
+
 def test_without_a_group_there_is_one_rank():
     assert (distributed.rank(), distributed.world_size()) == (0, 1)
     tensor = torch.ones(3, 2, requires_grad=True)
     assert distributed.all_gather_rows(tensor) is tensor
     assert distributed.first_row(3, CPU) == 0
+    distributed.copy_from_first(torch.nn.Linear(1, 1))
     total = distributed.sum_over_ranks(tensor)
     assert torch.equal(total, tensor)
     assert not total.requires_grad

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from mg3d.batch import StudyBatch
-from mg3d.objectives.base import ObjectiveOutput, StepContext, Views
+from mg3d.objectives.base import Counts, ObjectiveOutput, StepContext, Views
 from mg3d.objectives.registry import OBJECTIVES, ObjectivesConfig
 
 STEP = StepContext(seed=0, epoch=0, step=0)
@@ -176,10 +176,13 @@ def leaves(name: str, case: Case) -> dict[str, Tensor]:
     return {key: getattr(case.views, key) for key in LEAVES if key in OBJECTIVES[name].needs}
 
 
-def apply(name: str, case: Case, settings: object | None = None) -> ObjectiveOutput:
-    """The objective ``name`` on the case, with default settings unless others are given."""
+def apply(
+    name: str, case: Case, settings: object | None = None, counts: Counts | None = None
+) -> ObjectiveOutput:
+    """The objective ``name`` on the case, with default settings and its own counts unless others
+    are given."""
     settings = getattr(ObjectivesConfig(), name) if settings is None else settings
-    views = replace(case.views, counts=case.views.count().over_ranks())
+    views = replace(case.views, counts=counts or case.views.count().over_ranks())
     return OBJECTIVES[name](settings).forward(views, case.batch, STEP)
 
 

@@ -71,5 +71,19 @@ def test_a_number_of_processes_that_no_launcher_explains_is_refused(monkeypatch)
         launch("cpu", "32-true")
 
 
+def test_a_loss_scale_over_pieces_is_refused(monkeypatch) -> None:
+    for name in ("WORLD_SIZE", "LOCAL_WORLD_SIZE"):
+        monkeypatch.setenv(name, "2")
+    monkeypatch.setenv("GROUP_WORLD_SIZE", "1")
+    with pytest.raises(ConfigError, match="fsdp does not train with 16-mixed"):
+        launch("cpu", "16-mixed", "fsdp")
+
+
+def test_one_process_has_nothing_to_share() -> None:
+    assert type(launch("cpu", "32-true", "fsdp").strategy) is type(
+        launch("cpu", "32-true").strategy
+    )
+
+
 def test_it_is_a_precision_of_fabric() -> None:
     assert Autocast("bf16-mixed", "cpu").precision == "bf16-mixed"
