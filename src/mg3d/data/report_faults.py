@@ -20,7 +20,7 @@ _FIELD_LIMITS = frozenset(
 )  # fmt: skip
 """Lengths at which databases, HL7 segments and spreadsheets cut texts."""
 _ENDS_OPEN = re.compile(
-    r"(?:[,(\[/&+]|\b(?:the|a|an|of|and|or|with|without|in|is|are|no|to|from|at|by|for|there|which"
+    r"(?:[,(\[/&]|\b(?:the|a|an|of|and|or|with|without|in|is|are|to|from|at|by|for|there|which"
     r"|that|on|measuring|approximately))\s*$",
     re.IGNORECASE,
 )
