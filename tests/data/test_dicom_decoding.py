@@ -108,6 +108,14 @@ def test_8_bits_in_big_endian_words_are_refused():
     assert caught.value.kind == "dicom_syntax"
 
 
+def test_lossy_jpeg_of_12_bits_is_refused_by_name():
+    file = _compressed([cells(0)], uid.JPEGLosslessSV1)
+    file.file_meta.TransferSyntaxUID = uid.JPEGExtended12Bit
+    with pytest.raises(ScanError) as caught:
+        _decode(file)
+    assert caught.value.kind == "dicom_syntax"
+
+
 def test_pixels_that_are_not_there():
     header = ct_slice(0)
     del header.PixelData

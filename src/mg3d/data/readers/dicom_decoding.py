@@ -57,7 +57,7 @@ def decode(file: FileDataset, index: int, coding: PixelCoding) -> npt.NDArray[np
     syntax = syntax_of(file)
     if syntax in _NATIVE:
         return _native(file, index, coding)
-    if syntax not in _DECODERS:
+    if syntax not in _DECODERS or (syntax == uid.JPEGExtended12Bit and coding.stored > 8):
         raise ScanError(
             "compressed in a way that this package does not read. Export the series uncompressed "
             "or as JPEG 2000 lossless, for example with dcmdjpeg or gdcmconv.",
