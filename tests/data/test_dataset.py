@@ -58,8 +58,10 @@ def test_a_batch_holds_what_the_store_holds(store: VolumeStore, tokenizer: Repor
 
 @pytest.mark.parametrize("num_workers", [0, 1])
 def test_images_are_those_of_scale_hu_to_the_bit(
-    num_workers: int, store: VolumeStore, tokenizer: ReportTokenizer
-) -> None:
+    num_workers: int, store: VolumeStore, tokenizer: ReportTokenizer,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr("mg3d.data.dataset._CHUNK", 100)  # 512 voxels: five chunks and a rest
     dataset = StudyDataset(store, store.rows, tokenizer)
     (batch,) = DataLoader(dataset, batch_size=4, collate_fn=collate, num_workers=num_workers)
     for image, row in zip(batch.image, store.rows, strict=True):

@@ -25,6 +25,8 @@ from mg3d.errors import ConfigError
 
 _LENGTH_MULTIPLE = 8
 """Batches are padded to a multiple of it, which tensor cores like."""
+_CHUNK = 1 << 17
+"""Voxels scaled at a time; as float32 they take half of a core's second-level cache of 1 MB."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -139,13 +141,24 @@ def _stack_images(volumes: Sequence[npt.NDArray[np.int16]]) -> Tensor:
     else:
         new_shared: Callable[..., torch.UntypedStorage] = torch.UntypedStorage._new_shared
         images = torch.empty(0).set_(new_shared(4 * math.prod(shape), device="cpu")).view(shape)
-    low, high = WINDOW_HU
-    for image, hu in zip(images.numpy()[:, 0], volumes, strict=True):
-        np.copyto(image, hu)
-        np.clip(image, low, high, out=image)
-        image -= np.float32(low)
-        image /= np.float32(high - low)
+    scratch = np.empty(_CHUNK, dtype=np.float32)
+    for image, hu in zip(images.numpy(), volumes, strict=True):
+        _scale_into(image.reshape(-1), hu.reshape(-1), scratch)
     return images
+
+
+def _scale_into(
+    image: npt.NDArray[np.float32], hu: npt.NDArray[np.int16], scratch: npt.NDArray[np.float32]
+) -> None:
+    """`scale_hu` in chunks that stay in the cache, so that ``image`` is written once."""
+    low, high = WINDOW_HU
+    for begin in range(0, hu.size, _CHUNK):
+        part = hu[begin : begin + _CHUNK]
+        values = scratch[: part.size]
+        np.copyto(values, part)
+        np.clip(values, low, high, out=values)
+        values -= np.float32(low)
+        np.divide(values, np.float32(high - low), out=image[begin : begin + _CHUNK])
 
 
 def _pad(rows: Sequence[npt.NDArray[np.int64]], length: int, fill: int) -> Tensor:
