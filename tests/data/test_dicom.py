@@ -326,6 +326,14 @@ def test_a_damaged_file_beside_the_series_is_counted(tmp_path):
     assert scan.faults == (("dicom_damaged_files", "2 damaged file(s) left out"),)
 
 
+def test_a_file_that_cannot_be_opened_stops_the_series(tmp_path):
+    """It may be a slice; a linked archive that is not there must not shorten a scan."""
+    write_series(tmp_path)
+    (tmp_path / "IM999").symlink_to(tmp_path / "not fetched")
+    with pytest.raises(ScanError, match="No such file"):
+        _read(tmp_path)
+
+
 def test_truncated_pixels(tmp_path):
     write_series(tmp_path)
     content = (tmp_path / "IM002").read_bytes()

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from mg3d.data.readers.dicom_canvas import Canvas
 from mg3d.data.readers.dicom_directory import listed_files
-from mg3d.data.readers.dicom_files import DIRECTORY, find_files
+from mg3d.data.readers.dicom_files import DIRECTORY, AccessError, find_files
 from mg3d.data.readers.dicom_frame import Frame
 from mg3d.data.readers.dicom_header import FileHeader, read_file_header
 from mg3d.data.readers.dicom_pixels import PixelReader, Plane
@@ -97,6 +97,8 @@ def _headers(path: Path) -> tuple[list[FileHeader], Faults]:
     for each in paths:
         try:
             header = read_file_header(each)
+        except AccessError:  # a slice may be behind it, so the series is not known to be whole
+            raise
         except ScanError as error:
             damage.append(error)
             continue

@@ -38,6 +38,10 @@ _OTHER_PROGRAMS = frozenset({
 """Endings that no DICOM file bears; all others are looked into."""
 
 
+class AccessError(ScanError):
+    """The file system does not let a file be read, so nothing is known about its content."""
+
+
 def find_files(folder: Path) -> Iterator[Path]:
     """Files below a folder that may be DICOM, in a stable order.
 
@@ -136,7 +140,7 @@ def damaged(error: Exception) -> ScanError:
 
     Raise it ``from None``, so that no traceback shows them either."""
     if isinstance(error, OSError) and error.errno is not None:  # the system, not the content
-        return ScanError.from_os(error)
+        return AccessError.from_os(error)
     return ScanError(
         f"not readable as DICOM ({type(error).__name__}): truncated or damaged. Copy or export "
         "the files again."

@@ -127,7 +127,7 @@ def choice_faults(series: Sequence[Series], chosen: Series) -> Faults:
     if left_out:
         faults.append(("dicom_left_out", _counted(left_out)))
     if chosen.is_derived:
-        message = f"{len(chosen.frames)} slices computed from others; no original series is here"
+        message = f"{len(chosen.frames)} slices computed from others, not as scanned"
         faults.append(("dicom_derived", message))
     return tuple(faults)
 
