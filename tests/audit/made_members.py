@@ -30,7 +30,9 @@ def some_print(seed: int) -> Fingerprint:
     return (values / np.linalg.norm(values)).astype(np.float16)
 
 
-def made(number: int, *, split: Any = "train", report: str = "", **changes: Any) -> Member:
+def made(
+    number: int, *, split: Any = "train", report: Report | None = None, **changes: Any
+) -> Member:
     """The volume of patient ``number``; changes go to its facts, or to its row where they fit."""
     facts = VolumeFacts(
         num_files=1, num_bytes=10, sha256=f"file{number}", geometry=GEOMETRY, hu=HU,
@@ -39,7 +41,7 @@ def made(number: int, *, split: Any = "train", report: str = "", **changes: Any)
     row = CatalogueRow(
         place=f"line {number + 2}", volume_id=f"v{number}", study_id=f"s{number}",
         patient_id=f"p{number}", source=ScanSource(path=Path(f"v{number}.nii.gz")),
-        image=f"v{number}.nii.gz", report=Report(report), split=split,
+        image=f"v{number}.nii.gz", report=report or Report(), split=split,
     )  # fmt: skip
     of_row = {name: value for name, value in changes.items() if hasattr(row, name)}
     of_facts = {name: value for name, value in changes.items() if name not in of_row}

@@ -80,7 +80,7 @@ def test_a_damaged_cache_is_looked_past(site: Site, tmp_path: Path) -> None:
     before = content(tmp_path / "out")
     torn, odd, *_ = sorted((tmp_path / "out/facts").iterdir())
     torn.write_bytes(torn.read_bytes()[:100])
-    odd.write_text('{"stamp": "", "facts": []}')
+    odd.write_text('{"key": "", "times": [], "facts": []}')
     audit(settings(site, tmp_path / "out"))
     assert content(tmp_path / "out") == before
 

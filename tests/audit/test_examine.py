@@ -47,14 +47,16 @@ def test_the_cache_answers_until_the_file_changes(
     assert again.facts == first.facts
     assert (again.facts.fingerprint == first.facts.fingerprint).all()
     os.utime(site.image, (1, 1))
-    seen = []
-    monkeypatch.setattr(module, "read_scan", lambda source: seen.append(source) or _raise())
-    assert examine(job(site, tmp_path)).facts.faults == (("unreadable", "gone bad"),)
-    assert seen
-
-
-def _raise() -> None:
-    raise ScanError("gone bad")
+    with monkeypatch.context() as patch:  # touched, but its content is the same
+        patch.setattr(module, "read_scan", None)
+        assert examine(job(site, tmp_path)).facts == first.facts
+    (picture,) = (tmp_path / "thumbnails").iterdir()
+    picture.unlink()
+    assert examine(job(site, tmp_path)).facts == first.facts
+    assert picture.exists(), "facts without their picture are not known"
+    site.image.write_bytes(b"something else")
+    assert [kind for kind, _ in examine(job(site, tmp_path)).facts.faults] == ["unreadable"]
+    assert not picture.exists(), "a picture of what the file was"
 
 
 def test_checksums_are_compared(site: Site, tmp_path: Path) -> None:

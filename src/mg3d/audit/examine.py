@@ -6,10 +6,11 @@ file is read from the disk once: it is decoded right after it was hashed.
 
 import hashlib
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 
@@ -57,45 +58,41 @@ def facts_name(volume_id: str, image: str, source: ScanSource) -> str:
 def examine(job: AuditJob) -> Examined:
     """Look at one scan, unless the cache knows it.
 
+    As in make, files of the same sizes and times are taken for unchanged; else their hash decides.
+
     Returns:
         Its facts; an unusable scan has a fault, it is not an exception.
 
     Raises:
         StorageError: If the cache cannot be written; that concerns every scan.
     """
-    path = job.out / FACTS_FOLDER / f"{job.volume_id}.json"
-    known = _known(path)
+    known = _known(job)
     try:
         paths = source_files(job.source)
-        stamp = _stamp(job, paths)
-        if known.get("stamp") == stamp:
-            return Examined(volume_id=job.volume_id, facts=VolumeFacts.from_json(known["facts"]))
-        sums = [_hash_file(file) for file in paths]
-        num_bytes = sum(file.stat().st_size for file in paths)
+        key, times = _key(job, paths), _times(paths)
+        if known is not None and (known.key, known.times) == (key, times):
+            return Examined(volume_id=job.volume_id, facts=known.facts)
+        sums = [_hash_file(path) for path in paths]
     except OSError as error:
         return failed(job, ScanError.from_os(error))
     except ScanError as error:
         return failed(job, error)
+    content = sums[0] if len(sums) == 1 else sha256("".join(sums).encode())
+    if known is not None and (known.key, known.facts.sha256) == (key, content):
+        _remember(job, _Known(key, times, known.facts))
+        return Examined(volume_id=job.volume_id, facts=known.facts)
     base = VolumeFacts(
         num_files=len(paths),
-        num_bytes=num_bytes,
-        sha256=sums[0] if len(sums) == 1 else sha256("".join(sums).encode()),
+        num_bytes=sum(size for size, _ in times),
+        sha256=content,
         faults=_compare_checksums(job, paths, sums),
     )
     facts, picture = _look(job.source, base)
-    if picture:
-        write_atomic(job.out / THUMBNAIL_FOLDER / f"{job.volume_id}.png", picture)
-    volume_id, study_id, patient_id = job.ids
-    write_json(
-        path,
-        {
-            "stamp": stamp,
-            "volume_id": volume_id,
-            "study_id": study_id,
-            "patient_id": patient_id,
-            "facts": facts.to_json(),
-        },
-    )
+    _remember(job, _Known(key, times, facts))
+    if picture:  # after the facts, which say whose it is: no picture is ever nobody's
+        write_atomic(_picture_path(job), picture)
+    else:
+        _picture_path(job).unlink(missing_ok=True)
     return Examined(volume_id=job.volume_id, facts=facts)
 
 
@@ -104,29 +101,60 @@ def failed(job: AuditJob, error: ScanError) -> Examined:
     return Examined(volume_id=job.volume_id, facts=VolumeFacts(faults=((error.kind, str(error)),)))
 
 
-def _known(path: Path) -> dict[str, Any]:
+class _Known(NamedTuple):
+    """What the cache holds of a scan."""
+
+    key: str
+    times: list[list[int]]
+    facts: VolumeFacts
+
+
+def _known(job: AuditJob) -> _Known | None:
+    """What the cache knows; None for nothing, or for what a killed run left half written."""
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-        VolumeFacts.from_json(document["facts"])
+        document = json.loads(_facts_path(job).read_text(encoding="utf-8"))
+        facts = VolumeFacts.from_json(document["facts"])
+        known = _Known(document["key"], document["times"], facts)
     except (OSError, ValueError, KeyError, TypeError):
-        return {}
-    return document if isinstance(document, dict) else {}
+        return None
+    return known if facts.hu is None or _picture_path(job).exists() else None
 
 
-def _stamp(job: AuditJob, paths: Sequence[Path]) -> str:
-    """Hash of all that decides the facts, with the files' sizes and times instead of content.
+def _remember(job: AuditJob, known: _Known) -> None:
+    volume_id, study_id, patient_id = job.ids
+    document = {
+        "key": known.key,
+        "times": known.times,
+        "volume_id": volume_id,
+        "study_id": study_id,
+        "patient_id": patient_id,
+        "facts": known.facts.to_json(),
+    }
+    write_json(_facts_path(job), document)
 
-    Without their paths: data that moves as a whole, times kept, need not be looked at again.
+
+def _facts_path(job: AuditJob) -> Path:
+    return job.out / FACTS_FOLDER / f"{job.volume_id}.json"
+
+
+def _picture_path(job: AuditJob) -> Path:
+    return job.out / THUMBNAIL_FOLDER / f"{job.volume_id}.png"
+
+
+def _key(job: AuditJob, paths: Sequence[Path]) -> str:
+    """Hash of all that decides the facts besides the content of the files.
+
+    Without their paths: data that moves as a whole need not be looked at again.
     """
-    stats = [path.stat() for path in paths]
-    files = [
-        [str(path), stat.st_size, stat.st_mtime_ns] for path, stat in zip(paths, stats, strict=True)
-    ]
-    stated = asdict(job.source.stated)
     listed = None if job.checksums is None else cached_checksums(job.checksums)
     sums = None if listed is None else [listed.get(path.resolve()) for path in paths]
-    document = [_AUDIT_VERSION, job.ids, job.source.series_uid, stated, files, sums]
+    document = [_AUDIT_VERSION, job.ids, job.source.series_uid, asdict(job.source.stated), sums]
     return sha256(json.dumps(document, sort_keys=True).encode())
+
+
+def _times(paths: Sequence[Path]) -> list[list[int]]:
+    """Size and time of change of each file."""
+    return [[status.st_size, status.st_mtime_ns] for status in map(os.stat, paths)]
 
 
 def _hash_file(path: Path) -> str:

@@ -1,7 +1,7 @@
 """Files that lie beside the listed scans and that no table names: forgotten, or left behind."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 from mg3d.data.faults import Fault
@@ -16,15 +16,15 @@ def find_unlisted(catalogue: Catalogue) -> list[Fault]:
     Only top-level folders that hold listed scans are searched: masks and other material in
     folders of their own are nobody's mistake.
     """
-    root = catalogue.folder.resolve()
+    root = _absolute(catalogue.folder)
     sources = {_absolute(row.source.path) for row in catalogue.rows}
-    tops = {path.relative_to(root).parts[0] for path in sources if path.is_relative_to(root)}
+    below = [path for path in sources if path.is_relative_to(root)]
+    tops = {path.relative_to(root).parts[0] for path in below if path.parent != root}
     folders = {path for path in sources if path.is_dir()}
-    unlisted = sorted(
-        path.relative_to(root).as_posix()
-        for path in _scans(root, sorted(tops), folders)
-        if path not in sources
-    )
+    found = {path for top in tops for path in _scans(root / top, folders)}
+    if any(path.parent == root for path in below):  # scans beside the table itself
+        found |= {path for path in root.iterdir() if path.is_file() and _is_scan(path)}
+    unlisted = sorted(path.relative_to(root).as_posix() for path in found - sources)
     if not unlisted:
         return []
     message = f"{len(unlisted)} image file(s) beside the listed ones that no row names"
@@ -33,18 +33,14 @@ def find_unlisted(catalogue: Catalogue) -> list[Fault]:
     return [Fault(kind="file_unlisted", message=message)]
 
 
-def _scans(root: Path, tops: Sequence[str], folders: set[Path]) -> Iterator[Path]:
+def _scans(top: Path, folders: set[Path]) -> Iterator[Path]:
     """Files with an ending of a reader, outside the folders that are scans themselves."""
-    for top in tops:
-        if (root / top).is_file():  # scans beside the table itself
-            yield from (path for path in root.iterdir() if path.is_file() and _is_scan(path))
+    for folder, below, names in os.walk(top):
+        here = Path(folder)
+        if here in folders:
+            below.clear()
             continue
-        for folder, below, names in os.walk(root / top):
-            here = Path(folder)
-            if here in folders:
-                below.clear()
-                continue
-            yield from (here / name for name in names if _is_scan(here / name))
+        yield from (here / name for name in names if _is_scan(here / name))
 
 
 def _is_scan(path: Path) -> bool:
