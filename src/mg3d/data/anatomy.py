@@ -126,27 +126,28 @@ def _coarse(volume: Volume) -> _Chest:
     spacing = np.array(ras.spacing_mm) * steps
     regions, count = ndimage.label(ndimage.uniform_filter(hu, 3) < _AIR_BELOW_HU)
     sizes_ml = np.bincount(regions.ravel(), minlength=count + 1) * np.prod(spacing) / 1000
-    outside, lungs = {0}, []
-    cut = False
+    sides = np.zeros(count + 1, int)  # of how many axes a region reaches an end
+    for axis in range(3):
+        sides[np.unique(regions.take((0, -1), axis))] += 1
+    outside = np.flatnonzero(sides >= 2)
+    lungs, cut = [], False
     core = np.where(ndimage.binary_erosion(regions > 0), regions, 0)
-    for region in range(1, count + 1):
-        sides = sum(
-            bool((regions.take((0, -1), axis) == region).any()) for axis in range(3)
-        )  # of three pairs
-        if sides >= 2:
-            outside.add(region)
-        if sizes_ml[region] < _LEAST_REGION_ML:
-            continue
+    for region in np.flatnonzero(sizes_ml >= _LEAST_REGION_ML):
         inside = hu[core == region]
-        density = float(np.median(inside)) if inside.size else float(_LOWEST_HU)
-        if sides >= 2:
+        if region == 0 or not inside.size:
+            continue
+        density = float(np.median(inside))
+        if sides[region] >= 2:
             cut = cut or density > _CROPPED_LUNG_HU
         elif _LUNG_HU[0] < density < _LUNG_HU[1]:
             lungs.append(region)
-    body = ~np.isin(regions, sorted(outside - {0}))
     return _Chest(
-        hu=hu, spacing_mm=spacing, body=body, lungs=np.isin(regions, lungs), cut=cut
-    )  # fmt: skip
+        hu=hu,
+        spacing_mm=spacing,
+        body=~np.isin(regions, outside[outside > 0]),
+        lungs=np.isin(regions, lungs),
+        cut=cut,
+    )
 
 
 def _permuted(chest: _Chest) -> tuple[tuple[str, str], ...]:

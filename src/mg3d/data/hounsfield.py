@@ -177,7 +177,7 @@ def _peaks(sample: npt.NDArray[np.float32]) -> _Peaks | None:
     if above.size and np.percentile(above, 1) - floor > 200:  # padding keeps its distance
         sample = above
     values = sample.ravel()
-    first, last = np.percentile(values, (0.1, 99.9))
+    first, last = (float(limit) for limit in np.percentile(values, (0.1, 99.9)))
     counts, edges = np.histogram(values, _num_bins(first, last), (first, last + 1))
     centres = (edges[1:] + edges[:-1]) / 2
     share = np.cumsum(counts) / counts.sum()

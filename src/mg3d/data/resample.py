@@ -24,7 +24,9 @@ _BORDER = 0.5 + 1e-6
 def resample(
     array: npt.NDArray[np.generic], plans: tuple[AxisPlan, AxisPlan, AxisPlan], outside: float
 ) -> npt.NDArray[np.float32]:
-    """Resample along the three axes, the one that shrinks most first.
+    """Resample along the three axes: x and y first, the one that shrinks most before the other.
+
+    Slabs run over z, since slices lie one after the other in nearly all files.
 
     The order of the sums depends on the plans alone, so an array gives the same bits however it
     lies in memory.
@@ -88,7 +90,8 @@ def _contract(
 ) -> npt.NDArray[np.float32]:
     """`resample` by (target, source) weights of each axis."""
     used = [_used(matrix) for matrix in weights]
-    first, second, slabbed = sorted(range(3), key=lambda axis: _gain(weights[axis], used[axis]))
+    first, second = sorted((0, 1), key=lambda axis: _gain(weights[axis], used[axis]))
+    slabbed = 2
     weights = tuple(matrix[:, part] for matrix, part in zip(weights, used, strict=True))
     order = (first, slabbed, second)
     source = array[tuple(used)].transpose(order)
