@@ -157,7 +157,12 @@ class Harness:
         again = self._wait(words, self._start(words, None))
         if again:
             print(self._log(words).read_text(), file=sys.stderr)
-        equal = again == 0 and CONTENTS[command](out) == self._expected[command]
+        found, expected = CONTENTS[command](out), self._expected[command]
+        equal = again == 0 and found == expected
+        if not equal:
+            names = sorted(found.keys() | expected.keys())
+            different = [name for name in names if found.get(name) != expected.get(name)]
+            print(f"{command} {seed}: {different} differ", file=sys.stderr)
         shutil.rmtree(out)
         return Point(command, way, round(moment, 6), stopped, equal)
 
@@ -295,7 +300,8 @@ def run_content(run: Path) -> dict[str, Any]:
     ]
     patterns = (f"checkpoints/step-{STEPS:08d}/*.safetensors", "release/**/*", "tokenizer/**/*")
     hashes = {name: code for pattern in patterns for name, code in _hashes(run, pattern).items()}
-    return {"log": rows, **hashes}
+    leftovers = [str(path.relative_to(run)) for path in sorted(run.rglob(".*.????????"))]
+    return {"log": rows, "leftovers": leftovers, **hashes}
 
 
 def _hashes(folder: Path, pattern: str) -> dict[str, str]:

@@ -109,6 +109,17 @@ def test_kill_9_in_the_middle_then_again_gives_the_same_bits(settings, tmp_path:
     assert steps == list(range(1, LONG.steps + 1))
 
 
+def test_what_a_killed_write_left_behind_is_removed(settings) -> None:
+    config = settings()
+    pretrain(config)
+    folders = (".", "tokenizer", "release", "release/tokenizer", "checkpoints/step-00000004")
+    left = [config.run / folder / ".model.safetensors.ab12cd34" for folder in folders]
+    for file in left:
+        file.write_bytes(b"half")
+    pretrain(config)
+    assert [file for file in left if file.exists()] == []
+
+
 def test_sigterm_saves_and_asks_to_be_requeued(settings, tmp_path: Path) -> None:
     config = settings(loop=LONG)
     process = start_process(config, tmp_path)

@@ -24,7 +24,7 @@ from mg3d.data.sampler import EpochSampler
 from mg3d.data.store import VolumeStore
 from mg3d.data.tokens import ReportTokenizer
 from mg3d.errors import ConfigError, DataError
-from mg3d.files import write_atomic, write_json
+from mg3d.files import remove_stale_temporaries, write_atomic, write_json
 from mg3d.model.vlm import ModelConfig, VisionLanguageModel
 from mg3d.objectives.registry import build_objectives
 from mg3d.progress import console
@@ -77,6 +77,7 @@ def pretrain(settings: PretrainConfig) -> int:
     resumes = has_checkpoint(settings.run, fingerprint)  # a foreign run is refused untouched
     fabric.barrier()
     if fabric.global_rank == 0:
+        _remove_leftovers(settings.run)
         _describe_run(settings)
         if not resumes:
             _write_provenance(settings, store)
@@ -214,6 +215,15 @@ def _check_fit(settings: PretrainConfig, store: VolumeStore, num_processes: int)
             f"{settings.store}: the training split holds {rows} volumes, fewer than one batch of "
             f"{settings.loop.batch_size}; lower loop.batch_size or add studies"
         )
+
+
+def _remove_leftovers(run: Path) -> None:
+    """Delete what a killed process left half-written in the folders that this command fills."""
+    folders = [run]
+    for part in ("tokenizer", "checkpoints", "release"):
+        folders += [run / part, *(path for path in (run / part).rglob("*") if path.is_dir())]
+    for folder in folders:
+        remove_stale_temporaries(folder)
 
 
 def _describe_run(settings: PretrainConfig) -> None:
