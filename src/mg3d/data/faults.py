@@ -234,6 +234,9 @@ _TABLES = {
     "id_unsafe": _stop("Name that cannot name a file", "Rename it."),
     "id_twice": _stop("Two volumes of one name", "Rename one of them."),
     "id_study_of_two_patients": _stop("Study of two patients", _ROWS),
+    "id_accession_ambiguous": _stop(
+        "Accession number of two patients", "File reports by StudyInstanceUID."
+    ),
     "id_patient_unknown": _note("Patients not named", "Look at duplicates across splits."),
     "split_unknown": _stop("Split not understood", "Use train, val or test."),
     "split_incomplete": _stop("Split in some rows only", "Fill it in everywhere or nowhere."),

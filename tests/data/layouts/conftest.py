@@ -40,7 +40,6 @@ class Exported:
             options["labels"] = self.folder / "findings.csv"
         if "reports" not in options and (self.folder / "reports.csv").is_file():
             options["reports"] = self.folder / "reports.csv"
-        options.setdefault("key", self.folder.with_suffix(".key"))
         return read_catalogue(self.start, self.exporter.layout, LayoutOptions(**options))
 
     def text(self, name: str) -> str:

@@ -103,6 +103,18 @@ def test_what_has_no_counterpart_is_counted_without_its_name(
     assert kinds(_read(site, reports=path)) == ["report_no_match"]
 
 
+def test_an_accession_number_of_two_patients_names_no_report(
+    tmp_path: Path, volume: Volume, kinds: Kinds
+) -> None:
+    site = tmp_path / "two_hospitals"
+    for number in ("one", "two"):
+        identity = SeriesIdentity(patient_id=number, study_id=number, accession_number="17")
+        write_dicom_series(volume, site / number, identity=identity)
+    _table(site / "reports.csv", "Accession", "17,Clear.")
+    assert kinds(_read(site)) == ["id_accession_ambiguous"]
+    assert "17" not in _read(site).faults[0].message
+
+
 def test_labels_by_either_key(site: Path, tmp_path: Path, kinds: Kinds) -> None:
     path = tmp_path / "l.csv"
     path.write_text(f"AccessionNumber,nodule\n{ONE.accession_number},1\n{TWO.accession_number},0\n")

@@ -64,6 +64,15 @@ def test_a_path_of_no_layout_and_a_name_of_none(tmp_path: Path) -> None:
         read_catalogue(tmp_path, "ctrate", LayoutOptions())
 
 
+@pytest.mark.parametrize("option", ["key", "links"])
+def test_an_option_without_use_is_refused(option: str, tmp_path: Path) -> None:
+    (tmp_path / "m.csv").write_text("study_id,patient_id,image\ns,p,a.nii\n")
+    options = LayoutOptions(**{option: tmp_path / "x"})  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="'manifest' keeps the ids of its tables"):
+        read_catalogue(tmp_path / "m.csv", AUTO, options)
+    assert not (tmp_path / "x").exists()
+
+
 @pytest.mark.parametrize("name", layouts())
 def test_recognising_never_fails(name: str, tmp_path: Path) -> None:
     paths = [tmp_path, tmp_path / "gone", tmp_path / "damaged.json", tmp_path / "folder"]

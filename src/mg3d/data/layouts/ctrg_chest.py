@@ -117,7 +117,7 @@ def _row(
     image = Path(str(first or name).replace("\\", "/"))
     folder = image.parent if image.suffix.lower() in PICTURES else image
     direct = path / folder
-    source = direct if direct.is_dir() else folders.get(folder.name, direct)
+    source = direct if _is_folder(direct) else folders.get(folder.name, direct)
     return CatalogueRow(
         place=record.place,
         volume_id=name,
@@ -130,13 +130,21 @@ def _row(
     )
 
 
+def _is_folder(path: Path) -> bool:
+    """Whether there is such a folder; no for a name that the file system refuses."""
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
+
+
 def _stated(record: Record, faults: list[Fault]) -> Stated:
     def numbers(name: str, count: int) -> list[float] | None:
         value = record.fields.get(name)
         if value is None:
             return None
         is_list = isinstance(value, list) and len(value) == count
-        if is_list and all(isinstance(v, int | float) and np.isfinite(v) for v in value):
+        if is_list and all(isinstance(v, int | float) and abs(v) < _LARGEST for v in value):
             return [float(v) for v in value]
         message = f"{name} is not a list of {count} numbers"
         faults.append(Fault(kind="table_fact_malformed", message=message, place=record.place))

@@ -152,6 +152,7 @@ def _find_reports(path: Path) -> Path | None:
 
 def _attach(series: Sequence[_Series], table: ReportTable, faults: list[Fault]) -> list[_Series]:
     """Reports by accession number, else by UID."""
+    _check_accessions(series, table, faults)
     filed = {
         each.row.volume_id: next((name for name in each.names() if name in table.reports), "")
         for each in series
@@ -163,6 +164,20 @@ def _attach(series: Sequence[_Series], table: ReportTable, faults: list[Fault]) 
         [each.row for each in series], faults, lambda row: filed[row.volume_id]
     )
     return [replace(each, row=row) for each, row in zip(series, rows, strict=True)]
+
+
+def _check_accessions(series: Sequence[_Series], table: ReportTable, faults: list[Fault]) -> None:
+    """Hospitals number alike: one accession number of two patients cannot name a report."""
+    patients: dict[str, set[str]] = {}
+    for each in series:
+        if each.entry.accession_number in table.reports:
+            patients.setdefault(each.entry.accession_number, set()).add(each.row.patient_id)
+    if ambiguous := sum(len(owners) > 1 for owners in patients.values()):
+        message = (
+            f"{ambiguous} accession numbers of reports belong to more than one patient. File the "
+            "reports by StudyInstanceUID."
+        )
+        faults.append(Fault(kind="id_accession_ambiguous", message=message, place=table.place))
 
 
 def _with_structured_reports(
@@ -249,4 +264,5 @@ LAYOUT = Layout(
     ),
     recognise=recognise,
     read=read,
+    pseudonymises=True,
 )

@@ -47,6 +47,8 @@ class Layout:
     """Whether a path looks like it: quick, and false rather than an exception."""
     read: Callable[[Path, LayoutOptions], Catalogue]
     """The catalogue of a path. Raises DataError where there is nothing to read."""
+    pseudonymises: bool = False
+    """Whether it has a use for a key and a table of links."""
 
 
 @cache
@@ -79,7 +81,7 @@ def read_catalogue(path: Path, layout: str, options: LayoutOptions) -> Catalogue
             near = difflib.get_close_matches(layout, known, n=1, cutoff=0.5)
             hint = f"; did you mean {near[0]!r}?" if near else ""
             raise ConfigError(f"layout {layout!r} is none of auto, {', '.join(known)}{hint}")
-        return known[layout].read(path, options)
+        return _read(known[layout], path, options)
     fitting = [each for each in known.values() if each.recognise(path)]
     if len(fitting) != 1:
         names = ", ".join(each.name for each in fitting) or "none"
@@ -87,4 +89,13 @@ def read_catalogue(path: Path, layout: str, options: LayoutOptions) -> Catalogue
             f"{path}: looks like {names} of the layouts; name one with --layout (see "
             "`mg3d layouts`)"
         )
-    return fitting[0].read(path, options)
+    return _read(fitting[0], path, options)
+
+
+def _read(layout: Layout, path: Path, options: LayoutOptions) -> Catalogue:
+    if not layout.pseudonymises and (options.key is not None or options.links is not None):
+        raise ConfigError(
+            f"layout {layout.name!r} keeps the ids of its tables; key and links are for layouts of "
+            "identified data. Leave them out."
+        )
+    return layout.read(path, options)

@@ -57,7 +57,10 @@ def read(path: Path, options: LayoutOptions) -> Catalogue:
     check_modality(content.get("modality"), place, faults)
     rows: list[CatalogueRow] = []
     for part, split, counter in _LISTS:
-        images = [_image(folder, entry, part) for entry in content.get(part) or []]
+        entries = content.get(part) or []
+        if not isinstance(entries, list):
+            raise TableError(f"{folder / FILE}: {part} is not a list", "table_columns")
+        images = [_image(folder, entry, part) for entry in entries]
         stated = content.get(counter)
         if isinstance(stated, int) and stated != len(images):
             message = f"{counter} is {stated}, {part} lists {len(images)}"

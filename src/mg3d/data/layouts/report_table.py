@@ -97,21 +97,9 @@ def read_reports(path: Path, keys: str | Sequence[str], faults: list[Fault]) -> 
         TableError: If there is no report to read.
     """
     names = (keys,) if isinstance(keys, str) else tuple(keys)
-    if path.is_dir():
-        found: Iterable[tuple[str, str, Report]] = _folder(path)
-    elif path.suffix.lower() == ".json":
-        found = _json(path, names)
-    elif path.suffix.lower() in ENDINGS:
-        found = _table(read_table(path), names)
-    else:
-        raise TableError(
-            f"{path}: reports are a folder of {_FILE_ENDING} files, a .json file or a table "
-            f"({', '.join(ENDINGS)})",
-            "table_missing" if not path.exists() else "table_unreadable",
-        )
     reports: dict[str, Report] = {}
     places: dict[str, str] = {}
-    for key, place, report in found:
+    for key, place, report in _found(path, names):
         if not key:
             message = "the key of a report is empty"
             faults.append(Fault(kind="table_cell_empty", message=message, place=place))
@@ -127,6 +115,21 @@ def read_reports(path: Path, keys: str | Sequence[str], faults: list[Fault]) -> 
     if not reports:
         raise TableError(f"{path}: holds no report", "table_empty")
     return ReportTable(path.name, reports, places)
+
+
+def _found(path: Path, names: Sequence[str]) -> Iterable[tuple[str, str, Report]]:
+    """Key, place and report of every row, entry or text."""
+    if path.is_dir():
+        return _folder(path)
+    if path.suffix.lower() == ".json":
+        return _json(path, names)
+    if path.suffix.lower() in ENDINGS:
+        return _table(read_table(path), names)
+    raise TableError(
+        f"{path}: reports are a folder of {_FILE_ENDING} files, a .json file or a table "
+        f"({', '.join(ENDINGS)})",
+        "table_unreadable" if path.exists() else "table_missing",
+    )
 
 
 def section_columns(columns: Iterable[str]) -> tuple[str | None, str | None, str | None]:
