@@ -26,9 +26,9 @@ def plain_attention(q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
     return torch.softmax(scores, dim=-1) @ v
 
 
-KERNELS = [SlicedAttention(1), SlicedAttention(2**30), ShippedAttention()]
-SLICED, WHOLE, SHIPPED = KERNELS
-NAMES = ["a box at a time", "all boxes at once", "shipped"]
+SLICED, WHOLE, SHIPPED = SlicedAttention(1), SlicedAttention(2**30), ShippedAttention(2**30)
+KERNELS = [SLICED, WHOLE, SHIPPED, ShippedAttention(1)]
+NAMES = ["a box at a time", "all boxes at once", "shipped", "shipped, a box at a time"]
 
 
 def test_the_cpu_takes_the_sliced_kernel_and_others_the_shipped_one() -> None:

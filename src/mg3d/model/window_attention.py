@@ -24,6 +24,8 @@ LOG2_E = math.log2(math.e)
 SLICE_BYTES = 3 * 2**20
 """Scores of attention that a CPU core works on at a time. Between 1.5 and 8 MB times differed by
 less than the noise, beyond that they rose (1 MB of L2 cache a core, 32 MB of L3)."""
+SHIPPED_SLICE_BYTES = 2**29
+"""The same for PyTorch's kernel, which holds the bias of every box and its gradient in memory."""
 
 
 def box_bias(table: Tensor, group: BoxGroup, window: Triple) -> Tensor:
@@ -86,7 +88,7 @@ def kernel_for(device: torch.device) -> AttentionKernel:
     """The fastest kernel on a device."""
     if device.type == "cpu":
         return SlicedAttention(SLICE_BYTES * torch.get_num_threads())
-    return ShippedAttention()
+    return ShippedAttention(SHIPPED_SLICE_BYTES)
 
 
 class SlicedAttention:
@@ -108,7 +110,7 @@ class SlicedAttention:
         """See `AttentionKernel`."""
         attended = torch.empty_like(q_WHnd)
         log_total = bias_Hnm.new_empty(*q_WHnd.shape[:3], 1)
-        for part in self._slices(q_WHnd, bias_Hnm):
+        for part in _slices(q_WHnd, bias_Hnm, self._slice_bytes):
             scores = _scores(q_WHnd[part], k_WHmd[part], bias_Hnm)
             highest = scores.amax(dim=-1, keepdim=True)  # without it, scores above 128 overflow
             weights = scores.sub_(highest).exp2_()
@@ -135,7 +137,7 @@ class SlicedAttention:
             torch.empty_like(v_WHmd),
             torch.zeros_like(bias_Hnm),
         )
-        for part in self._slices(q_WHnd, bias_Hnm):
+        for part in _slices(q_WHnd, bias_Hnm, self._slice_bytes):
             q, k, v, grad = q_WHnd[part], k_WHmd[part], v_WHmd[part], grad_WHnd[part]
             weights = _scores(q, k, bias_Hnm).sub_(kept[part]).exp2_()
             torch.matmul(weights.to(grad.dtype).transpose(-1, -2), grad, out=grads.v[part])
@@ -152,20 +154,26 @@ class SlicedAttention:
         grads.bias.mul_(1 / LOG2_E)
         return grads
 
-    def _slices(self, q_WHnd: Tensor, bias_Hnm: Tensor) -> Iterator[slice]:
-        num_boxes = len(q_WHnd)
-        step = max(1, self._slice_bytes // (bias_Hnm.numel() * bias_Hnm.element_size()))
-        return (slice(start, start + step) for start in range(0, num_boxes, step))
-
 
 class ShippedAttention:
-    """`scaled_dot_product_attention`; its backward runs its forward again."""
+    """`scaled_dot_product_attention`, many boxes at a time; its backward runs its forward again.
+
+    Args:
+        slice_bytes: Size of the scores of the boxes that are given to it at a time.
+    """
+
+    def __init__(self, slice_bytes: int) -> None:
+        self._slice_bytes = slice_bytes
 
     def attend(
         self, q_WHnd: Tensor, k_WHmd: Tensor, v_WHmd: Tensor, bias_Hnm: Tensor
     ) -> tuple[Tensor, Tensor]:
         """See `AttentionKernel`; nothing is kept."""
-        return _shipped(q_WHnd, k_WHmd, v_WHmd, bias_Hnm), q_WHnd.new_empty(0)
+        attended = [
+            _shipped(q_WHnd[part], k_WHmd[part], v_WHmd[part], bias_Hnm)
+            for part in _slices(q_WHnd, bias_Hnm, self._slice_bytes)
+        ]
+        return torch.cat(attended), q_WHnd.new_empty(0)
 
     def backward(
         self,
@@ -178,12 +186,21 @@ class ShippedAttention:
         kept: Tensor,
     ) -> Gradients:
         """See `AttentionKernel`."""
-        with torch.enable_grad():
-            leaves = tuple(
-                value.detach().requires_grad_() for value in (q_WHnd, k_WHmd, v_WHmd, bias_Hnm)
-            )
-            attended = _shipped(*leaves)
-        return Gradients(*torch.autograd.grad(attended, leaves, grad_WHnd))
+        parts = []
+        for part in _slices(q_WHnd, bias_Hnm, self._slice_bytes):
+            inputs = (q_WHnd[part], k_WHmd[part], v_WHmd[part], bias_Hnm)
+            with torch.enable_grad():
+                leaves = tuple(value.detach().requires_grad_() for value in inputs)
+                attended = _shipped(*leaves)
+            parts.append(torch.autograd.grad(attended, leaves, grad_WHnd[part]))
+        q, k, v, bias = zip(*parts, strict=True)
+        return Gradients(torch.cat(q), torch.cat(k), torch.cat(v), torch.stack(bias).sum(dim=0))
+
+
+def _slices(q_WHnd: Tensor, bias_Hnm: Tensor, slice_bytes: int) -> Iterator[slice]:
+    num_boxes = len(q_WHnd)
+    step = max(1, slice_bytes // (bias_Hnm.numel() * bias_Hnm.element_size()))
+    return (slice(start, start + step) for start in range(0, num_boxes, step))
 
 
 def _shipped(q_WHnd: Tensor, k_WHmd: Tensor, v_WHmd: Tensor, bias_Hnm: Tensor) -> Tensor:
