@@ -96,6 +96,8 @@ def _contract(
     order = (first, slabbed, second)
     source = array[tuple(used)].transpose(order)
     sizes = [weights[axis].shape[0] for axis in range(3)]
+    if not source.size:  # an axis so thin that no target voxel touches it
+        return np.full(sizes, outside, dtype=np.float32)
     middle = np.empty((source.shape[1], sizes[second], sizes[first]), np.float32)
     num = max(1, _SLAB_BYTES // (4 * max(1, source.shape[0] * source.shape[2])))
     for start in range(0, source.shape[1], num):

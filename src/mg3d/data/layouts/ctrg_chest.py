@@ -14,8 +14,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from mg3d.data.faults import Fault
 from mg3d.data.layouts.catalogue import Catalogue, CatalogueRow, assemble, patients_unknown
 from mg3d.data.layouts.layout import Layout, LayoutOptions
@@ -31,6 +29,8 @@ AXES = "LPI"
 """Directions of columns, rows and slices."""
 WINDOW_HU = (-1000.0, 1000.0)
 NOMINAL_SPACING_MM = (0.75, 0.75, 1.25)
+_LARGEST = 1e6
+"""Beyond any HU or millimetre; NaN and infinity are not below it either."""
 _PARTS: tuple[Split, ...] = ("test", "val", "train")
 """Lists of an annotation file; an entry of several, as in MG-3D's, belongs to the first."""
 

@@ -133,6 +133,11 @@ def _read(path: Path, keywords: Sequence[str] | None) -> FileDataset | None:
             )
     except DAMAGE as error:
         raise damaged(error) from None
+    except MemoryError:  # of a length that the header claims, before anything is read
+        raise ScanError(
+            "claims more bytes than memory holds: too large, or damaged. Copy the file again.",
+            "memory",
+        ) from None
 
 
 def damaged(error: Exception) -> ScanError:
