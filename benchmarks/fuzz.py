@@ -34,7 +34,8 @@ from fuzz_targets import TARGETS, check_targets
 from mg3d.errors import DataError
 from mg3d.files import write_json
 
-RESULTS = Path(__file__).parent / "results"
+SCRIPT = Path(__file__)
+RESULTS = SCRIPT.parent / "results"
 MOST_CPU_S = 10
 """Processor time of one input; the kernel ends the worker after it."""
 MOST_MEMORY = 4 << 30
@@ -106,7 +107,7 @@ def _run(
     start = 0
     while start < inputs:
         numbers = (str(start), str(inputs))
-        command = [sys.executable, __file__, "--seed", str(seed), "--worker", name, *numbers]
+        command = [sys.executable, str(SCRIPT), "--seed", str(seed), "--worker", name, *numbers]
         worker = subprocess.run(
             [*command, str(seeds), str(scratch)],
             capture_output=True,

@@ -8,6 +8,7 @@ import csv
 import io
 import json
 import re
+import shutil
 import zipfile
 from pathlib import Path
 
@@ -222,6 +223,7 @@ def _write_layouts(folder: Path) -> None:
     catalogue = read_catalogue(site / "reports.csv", "manifest", LayoutOptions())
     for name, exporter in exporters().items():
         exporter.write(catalogue, folder / f"layout_{exporter.layout}" / name)
+    _write_text_reports(folder / "layout_dicom", folder / "dicom_sr/sr")
     rows = list(csv.DictReader(io.StringIO((site / "reports.csv").read_text(encoding="utf-8"))))
     lines = "".join(json.dumps(row) + "\n" for row in rows)
     others = folder / "layout_manifest"
@@ -229,6 +231,19 @@ def _write_layouts(folder: Path) -> None:
         (others / name).mkdir()
     (others / "jsonl/reports.jsonl").write_text(lines, encoding="utf-8")
     _write_sheet(others / "xlsx/reports.xlsx", rows)
+
+
+def _write_text_reports(folder: Path, sr: Path) -> None:
+    """The hospital's hand-over again, its reports as text files and as a structured report."""
+    for name in ("text_files", "structured"):
+        shutil.copytree(folder / "dicom", folder / name)
+        (folder / name / "reports.csv").unlink()
+        (folder / name / "findings.csv").unlink()
+    shutil.copy(sr, folder / "structured/p0/report")
+    for number, (findings, impression) in enumerate(_REPORTS, start=1):
+        file = folder / f"text_files/reports/ACC{number:06d}.txt"
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(f"FINDINGS: {findings}\nIMPRESSION: {impression}\n", encoding="utf-8")
 
 
 def _write_sheet(path: Path, rows: list[dict[str, str]]) -> None:
