@@ -1,10 +1,11 @@
 """Lists of checksums as `sha256sum` writes them."""
 
+import os
 from pathlib import Path
 
 import pytest
 
-from mg3d.audit.checksums import read_checksums
+from mg3d.audit.checksums import cached_checksums, read_checksums
 from mg3d.errors import DataError
 
 SUM = "ab" * 32
@@ -29,3 +30,12 @@ def test_another_list_is_refused_without_quoting_it(line: str, tmp_path: Path) -
 def test_a_missing_list_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="not readable as a list of checksums"):
         read_checksums(tmp_path / "none")
+
+
+def test_a_list_that_changed_is_read_again(tmp_path: Path) -> None:
+    path = tmp_path / "SHA256SUMS"
+    path.write_text(f"{SUM}  a.nii\n")
+    assert cached_checksums(path) is cached_checksums(path)
+    path.write_text(f"{SUM}  b.nii\n")
+    os.utime(path, ns=(1, 1))
+    assert list(cached_checksums(path)) == [tmp_path.resolve() / "b.nii"]

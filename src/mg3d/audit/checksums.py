@@ -42,7 +42,11 @@ def read_checksums(path: Path) -> dict[Path, str]:
     return sums
 
 
-@lru_cache(maxsize=1)
 def cached_checksums(path: Path) -> dict[Path, str]:
-    """`read_checksums`, read once a process: a worker asks it for each scan."""
+    """`read_checksums`, read once a process and version: a worker asks it for each scan."""
+    return _read(path, path.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=1)
+def _read(path: Path, changed_ns: int) -> dict[Path, str]:
     return read_checksums(path)

@@ -9,6 +9,7 @@ import json
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,7 +19,7 @@ from mg3d.audit.checksums import cached_checksums
 from mg3d.audit.thumbnail import thumbnail
 from mg3d.audit.volume_facts import Geometry, VolumeFacts, content_facts
 from mg3d.data import examination
-from mg3d.data.scan import ScanSource, read_scan, source_files
+from mg3d.data.scan import Scan, ScanSource, read_scan, source_files
 from mg3d.data.scan_error import ScanError
 from mg3d.files import sha256, write_atomic, write_json
 
@@ -148,7 +149,8 @@ def _key(job: AuditJob, paths: Sequence[Path]) -> str:
     """
     listed = None if job.checksums is None else cached_checksums(job.checksums)
     sums = None if listed is None else [listed.get(path.resolve()) for path in paths]
-    document = [_AUDIT_VERSION, job.ids, job.source.series_uid, asdict(job.source.stated), sums]
+    source = [job.source.series_uid, asdict(job.source.stated)]
+    document = [version("mg3d"), _AUDIT_VERSION, job.ids, source, sums]
     return sha256(json.dumps(document, sort_keys=True).encode())
 
 
@@ -180,11 +182,14 @@ def _compare_checksums(
 def _look(source: ScanSource, base: VolumeFacts) -> tuple[VolumeFacts, bytes]:
     """Read, check and measure; facts and thumbnail as far as the scan lets us."""
     try:
-        scan = read_scan(source)
+        return _measure(read_scan(source), base)
     except ScanError as error:
         return _with(base, ((error.kind, str(error)),)), b""
     except MemoryError:
         return _with(base, (("memory", "too large for the memory at hand"),)), b""
+
+
+def _measure(scan: Scan, base: VolumeFacts) -> tuple[VolumeFacts, bytes]:
     try:
         seen = examination.examine(scan)
         litres = seen.facts.lung_litres
