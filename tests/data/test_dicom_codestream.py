@@ -49,6 +49,18 @@ def test_ends_before_the_size(syntax):
             check_codestream(content[:length], syntax, SIZE)
 
 
+def test_tiles_without_number():
+    content = bytearray(_frame(uid.JPEG2000Lossless))
+    big = FrameSize(rows=4096, columns=4096, components=1, bits=16)
+    size = (4096).to_bytes(4, "big")
+    content[8:12], content[12:16], content[24:28], content[28:32] = (
+        *[size] * 2,
+        *[b"\0\0\0\1"] * 2,
+    )
+    with pytest.raises(ScanError, match="more than 65,535 tiles"):
+        check_codestream(bytes(content), uid.JPEG2000Lossless, big)
+
+
 def test_jpeg_segments_before_the_frame_are_skipped():
     content = _frame(uid.JPEGLosslessSV1)
     comment = b"\xff\xfe\x00\x06abcd" + b"\xff\xff"  # and a fill byte

@@ -31,7 +31,9 @@ def test_small_gaps_are_interpolated(heights, kind, num_even):
     np.testing.assert_allclose(np.diff(even), heights[-1] / (num_even - 1))
 
 
-@pytest.mark.parametrize("heights", [[0, 1, 2, 7.5], [0, 10, 20, 36], [0, 0.1, 0.2, 0.3, 5, 10]])
+@pytest.mark.parametrize(
+    "heights", [[0, 1, 2, 7.5], [0, 10, 20, 36], [0, 1, 1e9], [0, 0.1, 0.2, 0.3, 5, 10]]
+)
 def test_wide_gaps_are_refused(heights):
     with pytest.raises(ScanError) as caught:
         evenness(np.array(heights, dtype=float), 100.0)

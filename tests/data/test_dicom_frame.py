@@ -67,6 +67,11 @@ def test_what_a_frame_is_for(elements, role):
     assert _frame(**elements).role == role
 
 
+def test_a_position_out_of_this_world_is_none():
+    assert _frame(ImagePositionPatient=[0, "1e300", 0]).position_mm is None
+    assert _frame(ImagePositionPatient=[0, -2000, 0]).position_mm == (0, -2000, 0)
+
+
 def test_a_class_may_stand_in_the_part_10_header_alone():
     header = ct_slice(0)
     header.SOPClassUID = ""

@@ -18,6 +18,8 @@ _JPEG_LS_FRAME = 0xF7
 _WITHOUT_LENGTH = frozenset({0x01, *range(0xD0, 0xDA)})
 _J2K_START = b"\xff\x4f\xff\x51"
 _J2K_HEADER_BYTES = 1 << 16
+_MOST_TILES = 65_535
+"""Tiles are numbered in 16 bits; more would only cost memory."""
 _RLE_HEADER = struct.Struct("<16I")
 
 
@@ -96,6 +98,8 @@ def _jpeg2000_size(content: bytes) -> FrameSize:
     (components,) = struct.unpack_from(">H", content, at + 40)
     if not (left < right and top < bottom and wide and high and across <= left and down <= top):
         raise _damaged("its tiles do not cover it")
+    if -(-(right - across) // wide) * -(-(bottom - down) // high) > _MOST_TILES:
+        raise _damaged(f"it has more than {_MOST_TILES:,} tiles")
     depths = content[at + 42 : at + 42 + 3 * components : 3]
     steps = content[at + 43 : at + 42 + 3 * components]
     if len(depths) != components or not depths:

@@ -39,10 +39,10 @@ def evenness(
     if np.abs(distances - line(numbers)).max() <= _ROUNDING_MM:
         return None, ()
     limit = max(_SMALL_GAP_MM, _SMALL_GAP_STEPS * usual)
-    wide = np.flatnonzero(gaps > limit)
-    even = even_positions(distances, usual)
-    if wide.size or len(even) > _MOST_NEW_SLICES * len(distances):
+    num_even = distances[-1] / usual + 1
+    if (gaps > limit).any() or num_even > _MOST_NEW_SLICES * len(distances):
         raise ScanError(_gap_message(distances, start_mm, usual, limit), "dicom_gap")
+    even = even_positions(distances, usual)
     num_missing = _missing(gaps, usual)
     shown = f"distances of {gaps.min():g} to {gaps.max():g} mm, usually {usual:g}"
     if num_missing.sum():

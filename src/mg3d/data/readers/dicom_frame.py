@@ -39,6 +39,8 @@ _PROJECTIONS = frozenset({
     "VOLUME_RENDERED", "CURVED", "CURVED_MPR", "CPR", "SSD", "RAYSUM",
 })  # fmt: skip
 _CAPTURES = frozenset({"SCREEN SAVE", "SCREEN CAPTURE", "SCREENSHOT", "SECONDARY CAPTURE", "DOSE"})
+_FARTHEST_MM = 1e5
+"""No patient lies 100 m from the origin; damaged numbers do, and overflow in what follows."""
 _CARDIAC_PHASE = "NominalPercentageOfCardiacPhase"
 _MOMENT = (
     ("FrameContentSequence", "TemporalPositionIndex", "TemporalPositionIdentifier"),
@@ -146,9 +148,7 @@ def _frame(
         role=_role(header, _image_type(header, groups)),
         rows=size[0],
         columns=size[1],
-        position_mm=numbers(
-            groups.place("PlanePositionSequence", "ImagePositionPatient"), "ImagePositionPatient", 3
-        ),
+        position_mm=_position(groups.place("PlanePositionSequence", "ImagePositionPatient")),
         orientation=numbers(
             groups.place("PlaneOrientationSequence", "ImageOrientationPatient"),
             "ImageOrientationPatient",
@@ -169,6 +169,11 @@ def _frame(
         ),
         is_lossy=word(header, "LossyImageCompression") == "01",
     )
+
+
+def _position(place: Dataset) -> tuple[float, ...] | None:
+    found = numbers(place, "ImagePositionPatient", 3)
+    return found if found is not None and max(map(abs, found)) <= _FARTHEST_MM else None
 
 
 def _image_type(header: Dataset, groups: _Groups) -> tuple[str, ...]:
