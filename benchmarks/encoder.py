@@ -25,6 +25,7 @@ from typing import Any, NamedTuple
 from unittest.mock import patch
 
 import torch
+import torch.nn.functional as F
 from monai.networks.nets.swin_unetr import SwinTransformer
 from torch import Tensor, nn
 
@@ -382,6 +383,21 @@ def compare_decoders(setting: Setting, table: Comparison) -> None:
     table.add(row, *seconds, "s a volume", **setting.facts)
 
 
+def compare_products(setting: Setting, table: Comparison) -> None:
+    """The products that the first stage is made of, by our choice of kernel and by MKL."""
+    tokens, width = 2744, setting.config.embed_dim
+    x, weight = torch.randn(tokens, width), torch.randn(3 * width, width)
+    queries, keys = torch.randn(24, 343, 16), torch.randn(24, 16, 343)
+    name = f"float32 products, {setting.threads} thread{'s' * (setting.threads > 1)}"
+    rates = [
+        2 * tokens * 3 * width**2 / best_seconds(product, x, weight) / 1e9
+        for product in (linear, F.linear)
+    ]
+    table.add(f"{name}: {tokens} tokens by {width} x {3 * width}", *rates, "GFLOP/s")
+    batched = 2 * 24 * 343**2 * 16 / best_seconds(torch.bmm, queries, keys) / 1e9
+    table.add(f"{name}: 24 x 343 queries by 343 keys of 16", batched, None, "GFLOP/s")
+
+
 CASES: dict[str, Callable[[Setting, Comparison], None]] = {
     "fp32": lambda setting, table: compare_precision(setting, table, bfloat16=False),
     "bf16": lambda setting, table: compare_precision(setting, table, bfloat16=True),
@@ -392,6 +408,7 @@ CASES: dict[str, Callable[[Setting, Comparison], None]] = {
     "windows": compare_windows,
     "grids": compare_grids,
     "decoder": compare_decoders,
+    "products": compare_products,
 }
 
 
@@ -467,16 +484,21 @@ def largest_score(encoder: SwinTransformer, image: Tensor) -> float:
     return max(seen)
 
 
-def matrix_peak(dtype: torch.dtype, size: int = 1024, tries: int = 30) -> float:
+def matrix_peak(dtype: torch.dtype, size: int = 1024) -> float:
     """GFLOP/s of the best product of two square matrices, by any kernel at hand."""
     left, right = (torch.randn(size, size).to(dtype) for _ in range(2))
-    best = float("inf")
-    for product in (torch.mm, linear):
-        for _ in range(tries):
-            began = time.perf_counter()
-            product(left, right)
-            best = min(best, time.perf_counter() - began)
+    best = min(best_seconds(product, left, right) for product in (torch.mm, linear))
     return 2 * size**3 / best / 1e9
+
+
+def best_seconds(product: Callable[[Tensor, Tensor], Tensor], left: Tensor, right: Tensor) -> float:
+    """The fastest of many tries."""
+    best = float("inf")
+    for _ in range(50):
+        began = time.perf_counter()
+        product(left, right)
+        best = min(best, time.perf_counter() - began)
+    return best
 
 
 def needed_flops(config: SwinConfig, shape: tuple[int, ...]) -> float:

@@ -1,7 +1,7 @@
 """Matrix products of tokens with weights, by the fastest kernel that PyTorch ships for the device.
 
 On AMD processors MKL, which PyTorch calls for float32, leaves half of the vector unit idle; oneDNN
-from the same wheel does not: 205 against 97 GFLOP/s on a Zen 5 core. PyTorch offers oneDNN for
+from the same wheel does not: 198 against 97 GFLOP/s on a Zen 5 core. PyTorch offers oneDNN for
 float32 through the operator that its own compiler emits. Where a build lacks it, or for any other
 precision or device, `torch.nn.functional.linear` computes the same.
 

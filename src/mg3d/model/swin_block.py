@@ -37,7 +37,7 @@ from mg3d.model.window_boxes import (
 
 CHUNK_BYTES = {"cpu": 2**22, "cuda": 2**29}
 """Size of the largest intermediate of one chunk: what a core's cache holds (per thread), or enough
-work to fill a GPU. On one core, times were flat within 10 % from half a megabyte to 16."""
+work to fill a GPU. On one core, times were flat within 10 % from 2 megabytes to 16."""
 
 
 class WindowAttention(nn.Module):

@@ -22,8 +22,8 @@ from mg3d.model.window_boxes import BoxGroup, Triple, zero_relative_position
 
 LOG2_E = math.log2(math.e)
 SLICE_BYTES = 3 * 2**20
-"""Scores of attention that a CPU core works on at a time. Between 1.5 and 8 MB times differed by
-less than the noise, beyond that they rose (1 MB of L2 cache a core, 32 MB of L3)."""
+"""Scores of attention that a CPU core works on at a time. From 3 to 8 MB times differed by less
+than the noise, beyond that they rose (1 MB of L2 cache a core, 32 MB of L3)."""
 SHIPPED_SLICE_BYTES = 2**29
 """The same for PyTorch's kernel, which holds the bias of every box and its gradient in memory."""
 
