@@ -1,5 +1,8 @@
 """`mg3d layouts` names every layout, what it expects, and explains one."""
 
+import re
+from pathlib import Path
+
 import pytest
 
 from mg3d.cli import main
@@ -21,6 +24,12 @@ def test_each_is_explained(name: str) -> None:
     text = explain(known()[name])
     assert text.startswith(f"{name}: {known()[name].summary}")
     assert len(text.splitlines()) >= 6  # the words of its module
+
+
+def test_the_reference_page_has_a_row_for_each() -> None:
+    page = Path(__file__).parents[3] / "docs" / "reference" / "layouts.md"
+    rows = re.findall(r"^\| `(\w+)` \|", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    assert sorted(rows) == list(known())
 
 
 def test_the_command(capsys: pytest.CaptureFixture[str]) -> None:
