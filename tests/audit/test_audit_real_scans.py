@@ -54,8 +54,9 @@ def test_real_scans_are_named_for_what_they_are(real_folder: Path, tmp_path: Pat
     assert code == 1  # the masks
     assert document["duplicates"] == []
     assert set(document["kinds"]) == set().union(*EXPECTED.values())
-    for volume in document["volumes"]:
-        if volume["usable"]:
-            # Measured: air at -1000 to -979, soft tissue at 26 to 60 HU where there is any.
-            assert -1020 <= volume["hu"]["air_peak"] <= -950
-            assert 0 <= volume["hu"]["soft_peak"] <= 80
+    peaks = {
+        name: volume["hu"]["air_peak"]
+        for name, volume in zip(EXPECTED, document["volumes"], strict=True)
+        if volume["usable"]
+    }
+    assert all(peak is None or -1030 <= peak <= -950 for peak in peaks.values()), peaks
