@@ -35,12 +35,18 @@ COMMANDS: dict[str, tuple[str, str, str, str]] = {
                "take a patient out of a store and out of what was made from it"),
     "pretrain": ("mg3d.training.pretrain", "PretrainConfig", "pretrain",
                  "pre-train a model on a store; goes on where it stopped"),
+    "plan": ("mg3d.training.planner", "PlanConfig", "plan",
+             "predict memory, time and disk of a recipe before it is started"),
     "evaluate": ("mg3d.evaluation.evaluate", "EvaluateConfig", "evaluate",
                  "zero-shot findings and retrieval of a run, two protocols side by side"),
     "report": ("mg3d.reporting.report", "ReportConfig", "report",
                "one HTML page from a run"),
 }  # fmt: skip
 RECIPE_OPTION = "--recipe"
+RECIPE_FIRST = ("pretrain", "plan")
+"""Commands whose first word is the recipe."""
+SECTION_OF = {"plan": "pretrain"}
+"""Section of the recipe that a command reads, where it is not its own."""
 RECIPE_FOLDER = Path(__file__).parent / "recipes"
 PARSER_KEY = re.compile(r'Parser key "([^"]+)":\s*')
 NOTICE = "Research software, not a medical device: nothing it prints is for patient care."
@@ -92,7 +98,7 @@ def parse(kind: Any, command: str, arguments: list[str], summary: str = "") -> A
     Args:
         kind: The configuration dataclass.
         command: Its name: the section of the recipe that applies.
-        arguments: What follows the command. For `pretrain` the first word is the recipe; other
+        arguments: What follows the command. For `RECIPE_FIRST` the first word is the recipe; other
             commands take ``--recipe NAME``.
         summary: One line for the help page.
 
@@ -106,7 +112,7 @@ def parse(kind: Any, command: str, arguments: list[str], summary: str = "") -> A
 
     jsonargparse.set_parsing_settings(docstring_parse_attribute_docstrings=True)
     recipe, rest = _take_recipe(command, arguments)
-    positional = "RECIPE " if command == "pretrain" else ""
+    positional = "RECIPE " if command in RECIPE_FIRST else ""
     required = [f.name for f in dataclasses.fields(kind) if _is_required(f)]
     rest = _name_positionals(rest, required, command)
     parser = jsonargparse.ArgumentParser(
@@ -158,7 +164,7 @@ def _take_recipe(command: str, arguments: list[str]) -> tuple[str | None, list[s
         if not recipe:
             raise ConfigError("--recipe needs a name or a file after it")
         return recipe, rest
-    if command == "pretrain" and rest and not rest[0].startswith("-"):
+    if command in RECIPE_FIRST and rest and not rest[0].startswith("-"):
         return rest[0], rest[1:]
     return None, rest
 
@@ -204,8 +210,9 @@ def read_recipe(name: str) -> dict[str, Any]:
 
 
 def _recipe_section(name: str, command: str, kind: Any) -> dict[str, Any]:
-    section = read_recipe(name).get(command) or {}
-    _check_keys(section, kind, f"recipe {name!r}, {command}")
+    part = SECTION_OF.get(command, command)
+    section = read_recipe(name).get(part) or {}
+    _check_keys(section, kind, f"recipe {name!r}, {part}")
     return typing.cast(dict[str, Any], section)
 
 
