@@ -37,7 +37,8 @@ def _made(job: ScanJob) -> int:
 
 def test_a_scan_becomes_a_volume(job: ScanJob, body: Callable[..., Any]) -> None:
     outcome = take_in(job)
-    assert (outcome.problem, outcome.faults) == ("", ())
+    assert outcome.problem == ""
+    assert [kind for kind, _ in outcome.faults] == ["anatomy_not_chest"]  # 6 cm across
     header = read_header(volume_path(job.store, "v"), "v")
     hu, facts = map_voxels(volume_path(job.store, "v"), header), header.facts
     assert header.sha256 == outcome.volume_sha256
@@ -125,8 +126,8 @@ def test_a_fault_that_bars_a_scan_sets_it_aside_whoever_notices_it(
         return lambda source: Scan(read(source).volume, faults)
 
     monkeypatch.setattr(intake, "read_scan", read_with(("geometry_oblique", "10 degrees")))
-    assert take_in(job).faults == (("geometry_oblique", "10 degrees"),)
-    assert take_in(job).faults == (("geometry_oblique", "10 degrees"),)  # from the stored volume
+    for _ in range(2):  # the second time from the stored volume
+        assert ("geometry_oblique", "10 degrees") in take_in(job).faults
     other = replace(job, volume_id="w")
     monkeypatch.setattr(intake, "read_scan", read_with(("file_slices", "two gaps")))
     outcome = take_in(other)
