@@ -72,8 +72,8 @@ def _write_nifti(folder: Path) -> None:
     nibabel.save(plain, folder / "packed.nii.gz")
     nibabel.save(nibabel.Nifti2Image(_hu(), _AFFINE), folder / "second.nii.gz")
     nibabel.save(nibabel.Nifti1Image(_hu().astype(np.float32), _AFFINE), folder / "float.nii")
-    scaled = nibabel.Nifti1Image((_hu() + 1024).astype(np.uint16), _AFFINE)
-    scaled.header.set_slope_inter(1, -1024)
+    scaled = nibabel.Nifti1Image((_hu() + 1200).astype(np.uint16), _AFFINE)
+    scaled.header.set_slope_inter(1, -1200)
     nibabel.save(scaled, folder / "scaled.nii")
 
 
@@ -88,9 +88,9 @@ def _write_nrrd(folder: Path) -> None:
     detached.mkdir()
     SimpleITK.WriteImage(image, str(detached / "scan.nhdr"), True)
     header = (folder / "raw.nrrd").read_bytes().split(b"\n\n", 1)[0]
-    values = " ".join(map(str, _hu().ravel(order="F"))).encode()
-    text = header.replace(b"encoding: raw", b"encoding: ascii")
-    (folder / "text.nrrd").write_bytes(text + b"\n\n" + values)
+    swapped = header.replace(b"endian: little", b"endian: big")
+    values = _hu().astype(">i2").tobytes(order="F")
+    (folder / "swapped.nrrd").write_bytes(swapped + b"\n\n" + values)
 
 
 def _write_metaimage(folder: Path) -> None:

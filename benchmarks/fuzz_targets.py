@@ -79,7 +79,13 @@ def _make_site(seeds: Path, folder: Path, source: random.Random) -> Path:
     damage_file(victim, source)
     if source.random() < 0.05:
         source.choice(files).unlink()
-    return victim if seeds.name in ("layout_manifest", "layout_monai_datalist") else path
+    return start_of(seeds.name, path)
+
+
+def start_of(target: str, site: Path) -> Path:
+    """What a layout is given: the folder, or the one table that is all it reads."""
+    pattern = {"layout_manifest": "reports.*", "layout_monai_datalist": "*.json"}.get(target)
+    return site if pattern is None else next(iter(sorted(site.glob(pattern))), site)
 
 
 def _make_text(seeds: Path, folder: Path, source: random.Random) -> Path:

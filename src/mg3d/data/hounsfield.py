@@ -178,7 +178,8 @@ def _peaks(sample: npt.NDArray[np.float32]) -> _Peaks | None:
         sample = above
     values = sample.ravel()
     first, last = (float(limit) for limit in np.percentile(values, (0.1, 99.9)))
-    counts, edges = np.histogram(values, _num_bins(first, last), (first, last + 1))
+    beyond = max(last + 1, first + abs(first) / 1000)  # 1e30 + 1 is 1e30: no width for bins
+    counts, edges = np.histogram(values, _num_bins(first, last), (first, beyond))
     centres = (edges[1:] + edges[:-1]) / 2
     share = np.cumsum(counts) / counts.sum()
     mean = np.cumsum(counts * centres) / counts.sum()
