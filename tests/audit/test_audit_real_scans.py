@@ -54,9 +54,8 @@ def test_real_scans_are_named_for_what_they_are(real_folder: Path, tmp_path: Pat
     assert code == 1  # the masks
     assert document["duplicates"] == []
     assert set(document["kinds"]) == set().union(*EXPECTED.values())
-    peaks = {
-        name: volume["hu"]["air_peak"]
-        for name, volume in zip(EXPECTED, document["volumes"], strict=True)
-        if volume["usable"]
-    }
-    assert all(peak is None or -1030 <= peak <= -950 for peak in peaks.values()), peaks
+    for volume in document["volumes"]:
+        if volume["usable"]:
+            # Measured: -1034 (a resampled crop of a lung) to -996, and 26 to 96 (with contrast).
+            assert -1040 <= volume["hu"]["air_peak"] <= -990
+            assert 20 <= volume["hu"]["soft_peak"] <= 100

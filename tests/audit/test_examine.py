@@ -33,7 +33,7 @@ def test_facts_hold_identity_and_content(site: Site, tmp_path: Path) -> None:
     assert facts.hu is not None
     assert facts.hu.minimum == array.min()
     assert facts.lung_litres is not None
-    assert 2 < facts.lung_litres < 8  # measured 4.6
+    assert 2 < facts.lung_litres < 8
     assert facts.faults == ()
 
 
