@@ -10,6 +10,7 @@ from pydicom.filewriter import dcmwrite
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 
 from mg3d.data.grid import GridConfig, plan_axes
+from mg3d.data.hounsfield import _peak
 from mg3d.data.layouts.layout import LayoutOptions, read_catalogue
 from mg3d.data.readers.dicom_files import read_whole
 from mg3d.data.resample import resample
@@ -23,6 +24,11 @@ def test_a_slab_between_two_target_voxels_is_all_outside() -> None:
     out = resample(np.zeros((9, 9, 1), np.int16), plans, -1024)
     assert out.shape == (4, 4, 4)
     assert (out == -1024).all()
+
+
+def test_values_too_large_for_bins_of_a_unit_have_a_peak() -> None:
+    """1e30 + 1 is 1e30, which left the histogram no width."""
+    assert np.isfinite(_peak(np.full(100, 1e30, np.float32)))
 
 
 def _ctrg(folder: Path, **fields: object) -> Path:

@@ -210,7 +210,8 @@ def _num_bins(first: float, last: float) -> int:
 def _peak(values: npt.NDArray[np.float32]) -> float:
     """The middle of the 100 HU that hold most."""
     first, last = float(values.min()), float(values.max())
-    counts, edges = np.histogram(values, _num_bins(first, last), (first, last + 1))
+    beyond = max(last + 1, first + abs(first) / 1000)  # 1e30 + 1 is 1e30: no width for bins
+    counts, edges = np.histogram(values, _num_bins(first, last), (first, beyond))
     smooth = np.convolve(counts, np.ones(5), "same")
     place = int(np.argmax(smooth))
     return float(edges[place] + edges[place + 1]) / 2
