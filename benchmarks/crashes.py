@@ -131,7 +131,9 @@ class Harness:
         self._recipe = folder / "recipe.yaml"
         self._recipe.write_text(yaml.safe_dump(RECIPE))
         self._processes = multiprocessing.get_context("forkserver")
-        self._processes.set_forkserver_preload(["mg3d.training.pretrain", "mg3d.data.prepare"])
+        self._processes.set_forkserver_preload(
+            ["mg3d.training.pretrain", "mg3d.data.preparation.prepare"]
+        )
         phantom = ["phantom", "--recipe", str(self._recipe), "--num_workers", "1"]
         self._measure([*phantom, "--out", str(folder / "phantom")])
         self._extents = {

@@ -10,16 +10,16 @@ from pathlib import Path
 import numpy as np
 
 from fuzz_mutations import ODD_TEXTS, damage_file, damage_text
-from mg3d.data.clauses import split_clauses
 from mg3d.data.grid import GridConfig
-from mg3d.data.identifiers import find_identifiers, mask_identifiers
-from mg3d.data.intake import ScanJob, encode_scan
 from mg3d.data.layouts.layout import LayoutOptions, layouts, read_catalogue
-from mg3d.data.readers.dicom_report import read_sr
-from mg3d.data.report_corpus import StudyReport, check_corpus
-from mg3d.data.report_faults import check_report
-from mg3d.data.reports import Report
+from mg3d.data.preparation.intake import ScanJob, encode_scan
+from mg3d.data.readers.dicom.report import read_sr
 from mg3d.data.scan import ScanSource, Stated
+from mg3d.data.text.clauses import split_clauses
+from mg3d.data.text.identifiers import find_identifiers, mask_identifiers
+from mg3d.data.text.report_corpus import StudyReport, check_corpus
+from mg3d.data.text.report_faults import check_report
+from mg3d.data.text.reports import Report
 
 _GRID = GridConfig(grid=(8, 8, 8), spacing_mm=(6, 6, 6))
 _TABLES = (".csv", ".tsv", ".json", ".jsonl", ".xlsx", ".txt")

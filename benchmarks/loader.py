@@ -34,11 +34,11 @@ from comparison import Comparison, interleaved_medians
 from mg3d.data.dataset import StudyDataset, collate
 from mg3d.data.grid import GridConfig
 from mg3d.data.hounsfield import scale_hu
-from mg3d.data.prepare import PrepareConfig, prepare
-from mg3d.data.reports import Report
+from mg3d.data.preparation.prepare import PrepareConfig, prepare
 from mg3d.data.scan import read_volume
 from mg3d.data.store import VolumeStore
-from mg3d.data.tokens import ReportTokenizer
+from mg3d.data.text.reports import Report
+from mg3d.data.text.tokens import ReportTokenizer
 
 BATCH, WORKERS = 4, 4
 SCAN = (320, 320, 160)

@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from comparison import Comparison
-from mg3d.data.forecast import forecast
 from mg3d.data.grid import GridConfig
 from mg3d.data.layouts.layout import LayoutOptions, read_catalogue
-from mg3d.data.plan import make_plan
-from mg3d.data.prepare import PrepareConfig, prepare
-from mg3d.data.publication import make_tables
-from mg3d.data.removed import RemovedPatients
+from mg3d.data.preparation.forecast import forecast
+from mg3d.data.preparation.plan import make_plan
+from mg3d.data.preparation.prepare import PrepareConfig, prepare
+from mg3d.data.preparation.publication import make_tables
+from mg3d.data.preparation.removed import RemovedPatients
 from mg3d.data.store import StoreRow, StoreSettings, VolumeStore
 from mg3d.phantom.phantom import PhantomConfig, phantom
 

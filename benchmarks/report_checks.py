@@ -24,11 +24,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from mg3d.data.given_names import GIVEN_NAMES
-from mg3d.data.identifiers import KINDS, find_identifiers
-from mg3d.data.language import other_language
-from mg3d.data.report_faults import check_report
-from mg3d.data.reports import Report
+from mg3d.data.text.given_names import GIVEN_NAMES
+from mg3d.data.text.identifiers import KINDS, find_identifiers
+from mg3d.data.text.language import other_language
+from mg3d.data.text.report_faults import check_report
+from mg3d.data.text.reports import Report
 from mg3d.files import write_json
 from mg3d.phantom.settings import PhantomConfig
 from mg3d.phantom.study import plan_study

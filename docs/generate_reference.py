@@ -12,7 +12,7 @@ from typing import Any
 
 from docstring_parser import parse_from_object
 
-from mg3d.cli import COMMANDS
+from mg3d.cli import COMMANDS, RECIPE_FIRST
 from mg3d.files import write_atomic
 
 PAGE = Path(__file__).parent / "reference" / "cli.md"
@@ -36,7 +36,7 @@ def _section(command: str) -> str:
     module, kind_name, _, summary = COMMANDS[command]
     kind = getattr(importlib.import_module(module), kind_name)
     required = [field.name for field in dataclasses.fields(kind) if _is_required(field)]
-    recipe = "RECIPE " if command == "pretrain" else ""
+    recipe = "RECIPE " if command in RECIPE_FIRST else ""
     words = recipe + " ".join(name.upper() for name in required)
     rows = "\n".join(f"| `{name}` | {default} | {text} |" for name, default, text in _rows(kind))
     return (
@@ -46,7 +46,7 @@ def _section(command: str) -> str:
 
 
 def _rows(kind: Any, prefix: str = "") -> Iterator[tuple[str, str, str]]:
-    texts = {p.arg_name: p.description or "" for p in parse_from_object(kind).params}
+    texts = _texts(kind)
     hints = typing.get_type_hints(kind)
     for field in dataclasses.fields(kind):
         text = " ".join(texts.get(field.name, "").split()).replace("|", "\\|")
@@ -54,6 +54,19 @@ def _rows(kind: Any, prefix: str = "") -> Iterator[tuple[str, str, str]]:
             yield from _rows(hints[field.name], f"{prefix}{field.name}.")
         else:
             yield f"{prefix}{field.name}", _default(field), text
+
+
+def _texts(kind: Any) -> dict[str, str]:
+    """The docstring below each field, of the class that defines it last.
+
+    `parse_from_object` reads the source of one class, and so misses the fields it inherits.
+    """
+    texts: dict[str, str] = {}
+    for base in reversed(kind.__mro__):
+        if dataclasses.is_dataclass(base):
+            params = parse_from_object(base).params
+            texts |= {p.arg_name: p.description for p in params if p.description}
+    return texts
 
 
 def _is_required(field: "dataclasses.Field[Any]") -> bool:

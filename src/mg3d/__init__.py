@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from mg3d.data.reports import Report as Report
+    from mg3d.data.text.reports import Report as Report
     from mg3d.data.volume import Volume as Volume
     from mg3d.weights.release import load_model as load_model
 
 _HOMES = {
     "load_model": "mg3d.weights.release",
     "Volume": "mg3d.data.volume",
-    "Report": "mg3d.data.reports",
+    "Report": "mg3d.data.text.reports",
 }
 
 __all__ = ["Report", "Volume", "__version__", "load_model"]

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from mg3d.audit.audit import AuditConfig, audit
 from mg3d.data.grid import GridConfig
-from mg3d.data.prepare import PrepareConfig, prepare
+from mg3d.data.preparation.prepare import PrepareConfig, prepare
 from mg3d.data.store import VolumeStore
 from mg3d.errors import DataError
 from mg3d.phantom.phantom import PhantomConfig, phantom

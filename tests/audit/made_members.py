@@ -10,8 +10,8 @@ from mg3d.audit.collection import Member
 from mg3d.audit.fingerprint import Fingerprint
 from mg3d.audit.volume_facts import Geometry, HuFacts, VolumeFacts
 from mg3d.data.layouts.catalogue import CatalogueRow
-from mg3d.data.reports import Report
 from mg3d.data.scan import ScanSource
+from mg3d.data.text.reports import Report
 
 GEOMETRY = Geometry(
     shape=(50, 40, 30), spacing_mm=(7.0, 7.0, 10.0), ras_shape=(50, 40, 30),

@@ -5,7 +5,7 @@ import json
 from made_members import made
 
 from mg3d.audit.report_review import review_reports
-from mg3d.data.reports import Report
+from mg3d.data.text.reports import Report
 
 LONG = Report(
     "The lungs are clear without nodule or consolidation. The heart is normal in size. There is no "

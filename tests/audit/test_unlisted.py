@@ -7,8 +7,8 @@ import pytest
 
 from mg3d.audit.unlisted import find_unlisted
 from mg3d.data.layouts.catalogue import Catalogue, CatalogueRow
-from mg3d.data.reports import Report
 from mg3d.data.scan import ScanSource
+from mg3d.data.text.reports import Report
 
 
 def make(folder: Path, *names: str) -> None:

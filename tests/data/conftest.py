@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pytest
 
 from mg3d.data.grid import GridConfig
-from mg3d.data.prepare import PrepareConfig
+from mg3d.data.preparation.prepare import PrepareConfig
 from mg3d.progress import console
 
 sys.path.append(str(Path(__file__).parent))

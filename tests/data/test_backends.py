@@ -3,18 +3,23 @@
 import importlib.util
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import cloudpickle
 import pytest
 from joblib.externals.loky import get_reusable_executor
 
-from mg3d.data import backends
-from mg3d.data.backends import Backend, Workers, running
-from mg3d.data.pool import run_jobs, take_markers
+from mg3d.data.preparation import backends
+from mg3d.data.preparation.backends import Backend, Workers, running
+from mg3d.data.preparation.pool import run_jobs, take_markers
 from mg3d.data.scan_error import ScanError
 from mg3d.errors import ConfigError, MissingExtraError
+
+# Workers cannot import this file, so what it defines travels to them by value.
+cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
 EACH = [
     "loky",

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from mg3d.data.claim import claim, clear_leftovers, refuse_half_removed, refuse_to_drop
+from mg3d.data.preparation.claim import claim, clear_leftovers, refuse_half_removed, refuse_to_drop
 from mg3d.data.store import StoreSettings
 from mg3d.errors import ConfigError
 

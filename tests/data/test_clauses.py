@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mg3d.data.clauses import split_clauses
+from mg3d.data.text.clauses import split_clauses
 from mg3d.errors import ConfigError
 
 CASES = {

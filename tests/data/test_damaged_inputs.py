@@ -12,7 +12,7 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 from mg3d.data.grid import GridConfig, plan_axes
 from mg3d.data.hounsfield import _peak
 from mg3d.data.layouts.layout import LayoutOptions, read_catalogue
-from mg3d.data.readers.dicom_files import read_whole
+from mg3d.data.readers.dicom.files import read_whole
 from mg3d.data.resample import resample
 from mg3d.data.scan_error import ScanError
 from mg3d.errors import DataError
@@ -72,7 +72,7 @@ def test_a_length_beyond_memory_is_refused(tmp_path: Path, monkeypatch: pytest.M
     def refuse(*_: object, **__: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr("mg3d.data.readers.dicom_files.dcmread", refuse)
+    monkeypatch.setattr("mg3d.data.readers.dicom.files.dcmread", refuse)
     with pytest.raises(ScanError, match="more bytes than memory") as caught:
         read_whole(tmp_path / "slice")
     assert caught.value.kind == "memory"

@@ -15,10 +15,10 @@ from mg3d.batch import StudyBatch
 from mg3d.data.dataset import StudyDataset, collate
 from mg3d.data.grid import GridConfig
 from mg3d.data.hounsfield import scale_hu
-from mg3d.data.prepare import PrepareConfig, prepare
+from mg3d.data.preparation.prepare import PrepareConfig, prepare
 from mg3d.data.sampler import EpochSampler
 from mg3d.data.store import VolumeStore
-from mg3d.data.tokens import ReportTokenizer
+from mg3d.data.text.tokens import ReportTokenizer
 from mg3d.errors import ConfigError
 
 

@@ -36,7 +36,7 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
 )
 
-from mg3d.data.readers.dicom_index import index_dicom
+from mg3d.data.readers.dicom.index import index_dicom
 from mg3d.data.scan import Scan, ScanSource, Stated, read_scan, read_volume, source_files
 from mg3d.data.scan_error import ScanError
 from mg3d.data.volume import Volume

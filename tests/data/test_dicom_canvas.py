@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mg3d.data.readers.dicom_canvas import Canvas
+from mg3d.data.readers.dicom.canvas import Canvas
 from mg3d.data.scan_error import ScanError
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from pydicom import uid
 
-from mg3d.data.readers.dicom_codestream import FrameSize, check_codestream
+from mg3d.data.readers.dicom.codestream import FrameSize, check_codestream
 from mg3d.data.scan_error import ScanError
 from mg3d.phantom.export import dicom_series
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from dicom_cases import ct_slice
 
-from mg3d.data.readers.dicom_coding import PixelCoding
+from mg3d.data.readers.dicom.coding import PixelCoding
 from mg3d.data.scan_error import ScanError
 
 

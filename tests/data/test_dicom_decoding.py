@@ -9,8 +9,8 @@ from PIL import Image
 from pydicom import dcmread, uid
 from pydicom.encaps import encapsulate
 
-from mg3d.data.readers.dicom_coding import PixelCoding
-from mg3d.data.readers.dicom_decoding import decode, syntax_of
+from mg3d.data.readers.dicom.coding import PixelCoding
+from mg3d.data.readers.dicom.decoding import decode, syntax_of
 from mg3d.data.scan_error import ScanError
 from mg3d.phantom.export import dicom_series
 

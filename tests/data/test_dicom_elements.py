@@ -4,8 +4,8 @@ import pydicom
 import pytest
 from pydicom.dataset import Dataset
 
-from mg3d.data.readers.dicom_elements import items, number, numbers, whole, word, words
-from mg3d.data.readers.dicom_files import silent
+from mg3d.data.readers.dicom.elements import items, number, numbers, whole, word, words
+from mg3d.data.readers.dicom.files import silent
 
 
 def _header(keyword: str, value: object, vr: str = "LO") -> Dataset:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mg3d.data.readers.dicom_evenness import evenness
+from mg3d.data.readers.dicom.evenness import evenness
 from mg3d.data.scan_error import ScanError
 
 

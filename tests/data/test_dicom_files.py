@@ -8,7 +8,7 @@ import pytest
 from dicom_cases import cells, ct_slice, encode, write
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-from mg3d.data.readers.dicom_files import find_files, is_dicom, read_header, read_whole, silent
+from mg3d.data.readers.dicom.files import find_files, is_dicom, read_header, read_whole, silent
 from mg3d.data.scan_error import ScanError
 
 

@@ -7,8 +7,8 @@ from dicom_cases import COLUMN_MM, CORNER, ROW_MM, STEP_MM, ct_slice, enhanced
 from pydicom import uid
 from pydicom.dataset import Dataset, FileMetaDataset
 
-from mg3d.data.readers.dicom_files import silent
-from mg3d.data.readers.dicom_frame import frames_of, sop_class_of
+from mg3d.data.readers.dicom.files import silent
+from mg3d.data.readers.dicom.frame import frames_of, sop_class_of
 
 PATH = Path("a")
 

@@ -3,7 +3,7 @@
 import pytest
 from dicom_cases import SERIES, STUDY, ct_slice, write
 
-from mg3d.data.readers.dicom_header import read_file_header
+from mg3d.data.readers.dicom.header import read_file_header
 from mg3d.data.scan_error import ScanError
 
 

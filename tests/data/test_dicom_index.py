@@ -3,7 +3,7 @@
 import pytest
 from dicom_cases import SERIES, SLICES, STUDY, ct_slice, write, write_series
 
-from mg3d.data.readers.dicom_index import index_dicom
+from mg3d.data.readers.dicom.index import index_dicom
 
 
 @pytest.fixture

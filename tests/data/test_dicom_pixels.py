@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from dicom_cases import cells, ct_slice, enhanced, set_cells, write
 
-from mg3d.data.readers import dicom_pixels
-from mg3d.data.readers.dicom_frame import frames_of
-from mg3d.data.readers.dicom_pixels import PixelReader
+from mg3d.data.readers.dicom import pixels as dicom_pixels
+from mg3d.data.readers.dicom.frame import frames_of
+from mg3d.data.readers.dicom.pixels import PixelReader
 from mg3d.data.scan_error import ScanError
 
 

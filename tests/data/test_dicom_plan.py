@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mg3d.data.readers.dicom_plan import ResamplingPlan, even_positions
+from mg3d.data.readers.dicom.plan import ResamplingPlan, even_positions
 
 
 def _run(plan: ResamplingPlan, planes: list[np.ndarray]) -> list[np.ndarray]:

@@ -4,9 +4,9 @@ import pytest
 from dicom_cases import ct_slice, write
 from pydicom.dataset import Dataset
 
-from mg3d.data.readers.dicom_report import read_sr
-from mg3d.data.reports import Report
+from mg3d.data.readers.dicom.report import read_sr
 from mg3d.data.scan_error import ScanError
+from mg3d.data.text.reports import Report
 
 
 def _code(meaning):

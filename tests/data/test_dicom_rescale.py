@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from dicom_cases import ct_slice
 
-from mg3d.data.readers.dicom_frame import Frame, frames_of
-from mg3d.data.readers.dicom_rescale import check_rescale
+from mg3d.data.readers.dicom.frame import Frame, frames_of
+from mg3d.data.readers.dicom.rescale import check_rescale
 from mg3d.data.scan_error import ScanError
 
 

@@ -8,9 +8,9 @@ from dicom_cases import CORNER, ct_slice
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mg3d.data.readers.dicom_frame import frames_of
-from mg3d.data.readers.dicom_header import FileHeader
-from mg3d.data.readers.dicom_series import Series, choice_faults, choose, slices_of
+from mg3d.data.readers.dicom.frame import frames_of
+from mg3d.data.readers.dicom.header import FileHeader
+from mg3d.data.readers.dicom.series import Series, choice_faults, choose, slices_of
 from mg3d.data.scan_error import ScanError
 
 SAGITTAL = (0.0, 1.0, 0.0, 0.0, 0.0, -1.0)

@@ -21,9 +21,9 @@ from dicom_cases import (
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from mg3d.data.readers import dicom
-from mg3d.data.readers.dicom_frame import frames_of
-from mg3d.data.readers.dicom_stack import stack
+from mg3d.data.readers.dicom import reader as dicom
+from mg3d.data.readers.dicom.frame import frames_of
+from mg3d.data.readers.dicom.stack import stack
 from mg3d.data.scan import Scan, ScanSource
 from mg3d.data.scan_error import ScanError
 

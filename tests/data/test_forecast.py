@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mg3d.data.backends import Workers
-from mg3d.data.forecast import choose_sample, estimate_total, forecast
 from mg3d.data.layouts.layout import AUTO, LayoutOptions, read_catalogue
-from mg3d.data.plan import Plan, make_plan
-from mg3d.data.prepare import prepare
-from mg3d.data.removed import RemovedPatients
+from mg3d.data.preparation.backends import Workers
+from mg3d.data.preparation.forecast import choose_sample, estimate_total, forecast
+from mg3d.data.preparation.plan import Plan, make_plan
+from mg3d.data.preparation.prepare import prepare
+from mg3d.data.preparation.removed import RemovedPatients
 from mg3d.errors import DataError
 from mg3d.progress import console
 

@@ -1,6 +1,6 @@
 """The list of given names holds nothing that reports say otherwise."""
 
-from mg3d.data.given_names import GIVEN_NAMES
+from mg3d.data.text.given_names import GIVEN_NAMES
 from mg3d.phantom.phrases import PHRASES
 
 MEDICAL = (

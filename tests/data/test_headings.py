@@ -3,7 +3,7 @@
 
 import pytest
 
-from mg3d.data.headings import find_headings, kind_of
+from mg3d.data.text.headings import find_headings, kind_of
 
 HEADINGS = {
     "FINDINGS:": "findings", "Findings:": "findings", "findings :": "findings",

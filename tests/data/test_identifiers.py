@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mg3d.data.identifiers import find_identifiers, mask_identifiers
+from mg3d.data.text.identifiers import find_identifiers, mask_identifiers
 
 MASKED = {
     "Compared with 03.12.2019.": "Compared with [date].",

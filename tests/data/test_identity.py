@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from mg3d.data import identity
-from mg3d.data.identity import holds, identify
+from mg3d.data.preparation import identity
+from mg3d.data.preparation.identity import holds, identify
 from mg3d.data.scan import ScanSource
 from mg3d.data.scan_error import ScanError
 from mg3d.files import sha256

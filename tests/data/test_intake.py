@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mg3d.data import identity, intake
 from mg3d.data.grid import GridConfig
-from mg3d.data.intake import ScanJob, take_in
+from mg3d.data.preparation import identity, intake
+from mg3d.data.preparation.intake import ScanJob, take_in
 from mg3d.data.scan import Scan, ScanSource, Stated
 from mg3d.data.store import volume_path
 from mg3d.data.volume_file import is_intact, map_voxels, read_header

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from mg3d.data.language import other_language
+from mg3d.data.text.language import other_language
 from mg3d.phantom.settings import PhantomConfig
 from mg3d.phantom.study import plan_study
 

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from mg3d.data.lock import LOCK_FILE, locked
+from mg3d.data.preparation.lock import LOCK_FILE, locked
 from mg3d.errors import ConfigError, StorageError
 
 HOLD = """
 import sys
 from pathlib import Path
-from mg3d.data.lock import locked
+from mg3d.data.preparation.lock import locked
 with locked(Path(sys.argv[1]), "prepare"):
     print("held", flush=True)
     sys.stdin.read()

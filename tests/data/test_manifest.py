@@ -9,7 +9,7 @@ import pytest
 from mg3d.data.layouts.catalogue import Catalogue
 from mg3d.data.layouts.layout import LayoutOptions
 from mg3d.data.layouts.manifest import LAYOUT, relative_image
-from mg3d.data.reports import Report
+from mg3d.data.text.reports import Report
 from mg3d.errors import DataError
 
 

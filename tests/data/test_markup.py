@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mg3d.data.markup import strip_markup
+from mg3d.data.text.markup import strip_markup
 
 CASES = {
     "No effusion.<br>Clear.": "No effusion.\nClear.",

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mg3d.data.mojibake import count_lost, repair
+from mg3d.data.text.mojibake import count_lost, repair
 
 TEXTS = ["≥ 5 mm", "2 × 3 cm", "20°", "µg", "α1", "patient’s", "“stable”", "nodule – 4 mm", "naïve"]
 

@@ -10,7 +10,7 @@ import pytest
 
 from mg3d.data.packed import PackedReports, PackedRows
 from mg3d.data.store import StoreRow
-from mg3d.data.tokens import TokenizedReport
+from mg3d.data.text.tokens import TokenizedReport
 
 
 def _rows(num: int) -> list[StoreRow]:

@@ -2,8 +2,8 @@
 
 import pytest
 
-from mg3d.data.given_names import GIVEN_NAMES
-from mg3d.data.person_names import find_names
+from mg3d.data.text.given_names import GIVEN_NAMES
+from mg3d.data.text.person_names import find_names
 
 NAMES = {
     "Discussed with Dr. Smith.": "Smith",

@@ -6,12 +6,12 @@ from typing import Any
 
 from mg3d.data.faults import Fault
 from mg3d.data.grid import GridConfig
-from mg3d.data.intake import ScanOutcome
 from mg3d.data.layouts.catalogue import Catalogue, CatalogueRow
-from mg3d.data.plan import make_plan, with_faults
-from mg3d.data.removed import RemovedPatients
-from mg3d.data.reports import Report
+from mg3d.data.preparation.intake import ScanOutcome
+from mg3d.data.preparation.plan import make_plan, with_faults
+from mg3d.data.preparation.removed import RemovedPatients
 from mg3d.data.scan import ScanSource
+from mg3d.data.text.reports import Report
 
 NOBODY = RemovedPatients(salt="00" * 16)
 

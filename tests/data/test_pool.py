@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from joblib.externals.loky import get_reusable_executor
 
-from mg3d.data.backends import Workers
 from mg3d.data.grid import GridConfig
-from mg3d.data.intake import ScanJob, ScanOutcome, set_aside, take_in
-from mg3d.data.pool import IN_FLIGHT_FOLDER, run_jobs, take_markers
+from mg3d.data.preparation.backends import Workers
+from mg3d.data.preparation.intake import ScanJob, ScanOutcome, set_aside, take_in
+from mg3d.data.preparation.pool import IN_FLIGHT_FOLDER, run_jobs, take_markers
 from mg3d.data.scan import ScanSource
 from mg3d.errors import StorageError
 

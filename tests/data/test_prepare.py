@@ -19,9 +19,9 @@ import pytest
 from mg3d import files
 from mg3d.cli import main
 from mg3d.data.grid import GridConfig
-from mg3d.data.intake import take_in
-from mg3d.data.lock import locked
-from mg3d.data.prepare import PrepareConfig, prepare
+from mg3d.data.preparation.intake import take_in
+from mg3d.data.preparation.lock import locked
+from mg3d.data.preparation.prepare import PrepareConfig, prepare
 from mg3d.data.splits import SplitConfig
 from mg3d.data.store import VolumeStore, volume_path
 from mg3d.data.volume_file import is_intact, read_header
@@ -88,7 +88,7 @@ def test_a_store_is_read_while_it_grows(
         seen.append([store.read_hu(row.volume_id).shape for row in store.rows])
         return outcome
 
-    monkeypatch.setattr("mg3d.data.prepare.take_in", look_and_take_in)
+    monkeypatch.setattr("mg3d.data.preparation.prepare.take_in", look_and_take_in)
     assert len(prepare(settings)) == 6
     assert seen == [[(8, 8, 8)] * 3] * 6
 
@@ -121,7 +121,7 @@ def test_a_second_run_writes_nothing(
     settings = make_site().config(tmp_path / "store")
     prepare(settings)
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "store").rglob("*.*")}
-    monkeypatch.setattr("mg3d.data.intake.read_scan", None)
+    monkeypatch.setattr("mg3d.data.preparation.intake.read_scan", None)
     prepare(settings)
     after = {path: path.stat().st_mtime_ns for path in (tmp_path / "store").rglob("*.*")}
     assert before == after

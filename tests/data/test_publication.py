@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from mg3d.data.intake import ScanOutcome
 from mg3d.data.layouts.catalogue import CatalogueRow
-from mg3d.data.publication import make_tables, publish
-from mg3d.data.reports import Report
+from mg3d.data.preparation.intake import ScanOutcome
+from mg3d.data.preparation.publication import make_tables, publish
 from mg3d.data.scan import ScanSource
 from mg3d.data.store import StoreSettings, VolumeStore
+from mg3d.data.text.reports import Report
 
 SETTINGS = StoreSettings()
 
@@ -87,7 +87,7 @@ def test_the_description_goes_first_and_comes_last(
         assert path.name == "store.json" or not (tmp_path / "store.json").exists()
         written.append(path.name)
 
-    monkeypatch.setattr("mg3d.data.publication.write_atomic", write)
+    monkeypatch.setattr("mg3d.data.preparation.publication.write_atomic", write)
     tables.write(tmp_path)
     assert written == []
     make_tables(SETTINGS.to_json(), ["x"], [], [], []).write(tmp_path)

@@ -13,9 +13,9 @@ import pytest
 
 from mg3d import files
 from mg3d.cli import main
-from mg3d.data import remove as removal
-from mg3d.data.prepare import prepare
-from mg3d.data.remove import RemoveConfig, remove
+from mg3d.data.preparation import remove as removal
+from mg3d.data.preparation.prepare import prepare
+from mg3d.data.preparation.remove import RemoveConfig, remove
 from mg3d.data.store import VolumeStore
 from mg3d.errors import ConfigError, DataError, StorageError
 

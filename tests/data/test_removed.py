@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mg3d.data.removed import REMOVED_FILE, RemovedPatients
+from mg3d.data.preparation.removed import REMOVED_FILE, RemovedPatients
 from mg3d.errors import DataError
 
 

@@ -3,8 +3,8 @@
 from collections import Counter
 from pathlib import Path
 
-from mg3d.data.report_corpus import FEWEST_PATIENTS_OF_A_TEMPLATE, StudyReport, check_corpus
-from mg3d.data.reports import Report
+from mg3d.data.text.report_corpus import FEWEST_PATIENTS_OF_A_TEMPLATE, StudyReport, check_corpus
+from mg3d.data.text.reports import Report
 from mg3d.phantom.settings import PhantomConfig
 from mg3d.phantom.study import plan_study
 

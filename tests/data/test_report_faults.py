@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from mg3d.data.faults import FAULTS
-from mg3d.data.report_faults import check_report
-from mg3d.data.reports import Report
+from mg3d.data.text.report_faults import check_report
+from mg3d.data.text.reports import Report
 from mg3d.phantom.settings import PhantomConfig
 from mg3d.phantom.study import plan_study
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mg3d.data.faults import FAULTS
-from mg3d.data.reports import Report
+from mg3d.data.text.reports import Report
 from mg3d.files import sha256
 
 

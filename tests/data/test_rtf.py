@@ -4,7 +4,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mg3d.data.rtf import is_rtf, rtf_to_text
+from mg3d.data.text.rtf import is_rtf, rtf_to_text
 
 DOCUMENT = (
     r"{\rtf1\ansi\ansicpg1252\deff0{\fonttbl{\f0\fswiss Arial;}}{\colortbl ;\red0\green0\blue0;}"

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mg3d.data.sections import split_sections
+from mg3d.data.text.sections import split_sections
 
 CASES = {
     "plain": (

@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 
 from mg3d.data.grid import GridConfig
-from mg3d.data.prepare import prepare
-from mg3d.data.reports import Report
+from mg3d.data.preparation.prepare import prepare
 from mg3d.data.splits import SplitConfig
 from mg3d.data.store import (
     StoreRow,
@@ -19,6 +18,7 @@ from mg3d.data.store import (
     VolumeStore,
     volume_path,
 )
+from mg3d.data.text.reports import Report
 from mg3d.errors import DataError
 
 

@@ -3,9 +3,9 @@
 import pytest
 from tokenizers import normalizers, pre_tokenizers
 
-from mg3d.data.reports import Report
-from mg3d.data.token_count import NUM_SPECIAL_TOKENS, count_tokens_at_least
-from mg3d.data.tokens import ReportTokenizer
+from mg3d.data.text.reports import Report
+from mg3d.data.text.token_count import NUM_SPECIAL_TOKENS, count_tokens_at_least
+from mg3d.data.text.tokens import ReportTokenizer
 
 REPORTS = [
     Report("The heart is normal in size. No pleural effusion; clear lungs.", "1. Normal."),

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-from mg3d.data.reports import Report
-from mg3d.data.tokens import ReportTokenizer
+from mg3d.data.text.reports import Report
+from mg3d.data.text.tokens import ReportTokenizer
 from mg3d.errors import ConfigError
 
 TEXTS = [

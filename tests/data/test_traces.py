@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from mg3d.data.removed import History
-from mg3d.data.traces import Exposure, Traces, clean_run, find_runs, still_naming
+from mg3d.data.preparation.removed import History
+from mg3d.data.preparation.traces import Exposure, Traces, clean_run, find_runs, still_naming
 from mg3d.errors import DataError
 from mg3d.files import write_atomic, write_json
 

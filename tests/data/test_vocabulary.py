@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from mg3d.data.vocabulary import SPECIAL_TOKENS, train_wordpiece
+from mg3d.data.text.vocabulary import SPECIAL_TOKENS, train_wordpiece
 from mg3d.errors import ConfigError
 
 TEXTS = [
@@ -18,7 +18,7 @@ TEXTS = [
 
 def test_other_processes_learn_the_same_bytes() -> None:
     program = (
-        "import hashlib; from mg3d.data.vocabulary import train_wordpiece; "
+        "import hashlib; from mg3d.data.text.vocabulary import train_wordpiece; "
         f"text = train_wordpiece({TEXTS!r}, 240).to_str(); "
         "print(hashlib.sha256(text.encode()).hexdigest())"
     )

@@ -2,8 +2,8 @@
 
 import pytest
 
-from mg3d.data import work_progress
-from mg3d.data.work_progress import watched
+from mg3d.data.preparation import work_progress
+from mg3d.data.preparation.work_progress import watched
 from mg3d.progress import console
 
 

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from mg3d.data.grid import GridConfig
-from mg3d.data.prepare import PrepareConfig, prepare
+from mg3d.data.preparation.prepare import PrepareConfig, prepare
 from mg3d.data.store import VolumeStore
-from mg3d.data.tokens import ReportTokenizer
+from mg3d.data.text.tokens import ReportTokenizer
 from mg3d.evaluation.embedded import EmbeddedVolumes
 from mg3d.files import write_json
 from mg3d.model.pooling import PoolingConfig

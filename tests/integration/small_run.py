@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from mg3d.data.grid import GridConfig
-from mg3d.data.prepare import PrepareConfig, prepare
+from mg3d.data.preparation.prepare import PrepareConfig, prepare
 from mg3d.data.store import VolumeStore
 from mg3d.model.fusion import FusionConfig
 from mg3d.model.pooling import PoolingConfig

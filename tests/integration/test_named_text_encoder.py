@@ -11,7 +11,7 @@ from small_run import MODEL
 from transformers import BertConfig, BertModel
 
 from mg3d.data.store import VolumeStore
-from mg3d.data.tokens import ReportTokenizer
+from mg3d.data.text.tokens import ReportTokenizer
 from mg3d.errors import ConfigError
 from mg3d.training.corpus import CorpusConfig
 from mg3d.training.pretrain import pretrain

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from mg3d.data.store import VolumeStore
-from mg3d.data.tokens import ReportTokenizer
+from mg3d.data.text.tokens import ReportTokenizer
 
 HERE = Path(__file__).parent
 sys.path += [str(HERE), str(HERE.parent / "integration")]

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from mg3d.data.reports import Report
 from mg3d.data.store import StoreRow, StoreSettings, VolumeStore
+from mg3d.data.text.reports import Report
 from mg3d.errors import DataError
 from mg3d.training.controls import with_shuffled_reports
 

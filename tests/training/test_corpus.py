@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from mg3d.data.reports import Report
-from mg3d.data.tokens import ReportTokenizer
+from mg3d.data.text.reports import Report
+from mg3d.data.text.tokens import ReportTokenizer
 from mg3d.errors import ConfigError, DataError
 from mg3d.model.text import TextConfig, TextEncoder, clause_means
 from mg3d.training.corpus import Corpus, CorpusConfig, train_on_corpus

@@ -9,8 +9,8 @@ from small_run import MODEL
 from torch.nn import functional as F
 
 from mg3d.data.dataset import StudyDataset, collate
-from mg3d.data.reports import Report
 from mg3d.data.store import VolumeStore
+from mg3d.data.text.reports import Report
 from mg3d.errors import ConfigError
 from mg3d.model.vlm import VisionLanguageModel
 from mg3d.phantom.phrases import PHRASES

@@ -6,7 +6,7 @@ import pytest
 import torch
 from transformers import BertConfig, BertModel
 
-from mg3d.data.tokens import ReportTokenizer
+from mg3d.data.text.tokens import ReportTokenizer
 
 TEXTS = ("No pleural effusion. The heart is enlarged.", "A nodule in the left upper lobe.")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from mg3d.data.tokens import ReportTokenizer
+from mg3d.data.text.tokens import ReportTokenizer
 from mg3d.errors import CheckpointError
 from mg3d.model.pooling import PoolingConfig
 from mg3d.model.swin3d import SwinConfig

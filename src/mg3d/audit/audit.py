@@ -31,16 +31,16 @@ from mg3d.audit.examine import (
 from mg3d.audit.outliers import FAR, Outlier, rank
 from mg3d.audit.report_review import review_reports
 from mg3d.audit.unlisted import find_unlisted
-from mg3d.data.backends import Backend, Workers
 from mg3d.data.faults import Fault
 from mg3d.data.layouts.catalogue import Catalogue
 from mg3d.data.layouts.layout import AUTO, LayoutOptions, read_catalogue
 from mg3d.data.layouts.table_error import TableError
-from mg3d.data.lock import LOCK_FILE, locked
-from mg3d.data.pool import IN_FLIGHT_FOLDER, run_jobs, take_markers
+from mg3d.data.preparation.backends import Backend, Workers
+from mg3d.data.preparation.lock import LOCK_FILE, locked
+from mg3d.data.preparation.pool import IN_FLIGHT_FOLDER, run_jobs, take_markers
 from mg3d.data.splits import SplitConfig
 from mg3d.data.store import STORE_FILE
-from mg3d.data.token_count import DEFAULT_MAX_TOKENS
+from mg3d.data.text.token_count import DEFAULT_MAX_TOKENS
 from mg3d.errors import ConfigError
 from mg3d.files import remove_stale_temporaries
 from mg3d.progress import bar, console

@@ -11,9 +11,9 @@ import numpy as np
 
 from mg3d.audit.collection import Member, plain
 from mg3d.data.faults import Fault
-from mg3d.data.report_corpus import FEWEST_WORDS_OF_A_DUPLICATE, StudyReport, check_corpus
-from mg3d.data.report_faults import check_report
-from mg3d.data.reports import Report
+from mg3d.data.text.report_corpus import FEWEST_WORDS_OF_A_DUPLICATE, StudyReport, check_corpus
+from mg3d.data.text.report_faults import check_report
+from mg3d.data.text.reports import Report
 
 _PERCENTILES = (0, 5, 50, 95, 100)
 

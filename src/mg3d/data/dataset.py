@@ -20,7 +20,7 @@ from mg3d.batch import StudyBatch
 from mg3d.data.hounsfield import WINDOW_HU, scale_hu
 from mg3d.data.packed import PackedReports, PackedRows
 from mg3d.data.store import StoreRow, VolumeStore
-from mg3d.data.tokens import ReportTokenizer, TokenizedReport
+from mg3d.data.text.tokens import ReportTokenizer, TokenizedReport
 from mg3d.errors import ConfigError
 
 _LENGTH_MULTIPLE = 8

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from mg3d.data.store import StoreRow
-from mg3d.data.tokens import TokenizedReport
+from mg3d.data.text.tokens import TokenizedReport
 
 _ARRAYS = ("token_ids", "clause_ids", "word_ids")
 

@@ -22,10 +22,10 @@ READERS = {
     ".mha": "metaimage",
     ".mhd": "metaimage",
     ".npz": "npz",
-    ".dcm": "dicom",
-    ".dicom": "dicom",
-    ".ima": "dicom",
-    "dicomdir": "dicom",
+    ".dcm": "dicom.reader",
+    ".dicom": "dicom.reader",
+    ".ima": "dicom.reader",
+    "dicomdir": "dicom.reader",
 }
 """Ending of a file -> module of `mg3d.data.readers`; its function `read` takes a ScanSource.
 
@@ -113,7 +113,7 @@ def source_files(source: ScanSource) -> tuple[Path, ...]:
 def _reader(path: Path) -> Any:
     """The module that reads such a path; imported only now, since some load heavy libraries."""
     if ask(path.is_dir):
-        name = "pictures" if ask(lambda: _holds_pictures_alone(path)) else "dicom"
+        name = "pictures" if ask(lambda: _holds_pictures_alone(path)) else "dicom.reader"
         return importlib.import_module(f"mg3d.data.readers.{name}")
     for ending, name in READERS.items():
         if path.name.lower().endswith(ending):
@@ -121,7 +121,7 @@ def _reader(path: Path) -> Any:
                 raise ScanError("no such file; check the path in the manifest", "missing_file")
             return importlib.import_module(f"mg3d.data.readers.{name}")
     if ask(path.is_file) and _begins_as_dicom(path):
-        return importlib.import_module("mg3d.data.readers.dicom")
+        return importlib.import_module("mg3d.data.readers.dicom.reader")
     raise ScanError(
         f"unknown format {path.suffix!r}; supported: {', '.join(READERS)}, a folder of DICOM "
         f"files, a folder of slices ({', '.join(PICTURES)}). Convert the image, for example to "
@@ -134,12 +134,12 @@ def _holds_pictures_alone(folder: Path) -> bool:
     """Whether a folder holds pictures and no DICOM: viewers on discs add pictures to a series."""
     if not any(entry.suffix.lower() in PICTURES for entry in folder.iterdir()):
         return False
-    find_files = importlib.import_module("mg3d.data.readers.dicom_files").find_files
+    find_files = importlib.import_module("mg3d.data.readers.dicom.files").find_files
     return not any(map(_begins_as_dicom, find_files(folder)))
 
 
 def _begins_as_dicom(path: Path) -> bool:
-    answer: bool = importlib.import_module("mg3d.data.readers.dicom_files").is_dicom(path)
+    answer: bool = importlib.import_module("mg3d.data.readers.dicom.files").is_dicom(path)
     return answer
 
 

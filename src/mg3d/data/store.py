@@ -14,10 +14,10 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from mg3d.data.clauses import ClauseRule
 from mg3d.data.grid import GridConfig
-from mg3d.data.reports import Report
 from mg3d.data.splits import Split, SplitConfig
+from mg3d.data.text.clauses import ClauseRule
+from mg3d.data.text.reports import Report
 from mg3d.data.volume import Volume
 from mg3d.data.volume_file import VolumeHeader, map_voxels, read_header
 from mg3d.errors import DataError

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
-from mg3d.data.tokens import TokenizedReport
+from mg3d.data.text.tokens import TokenizedReport
 from mg3d.errors import ConfigError, DataError
 from mg3d.model.heads import MaskedTokenHead
 from mg3d.model.text import TextEncoder, clause_means

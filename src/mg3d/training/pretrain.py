@@ -22,7 +22,7 @@ from mg3d.batch import StudyBatch
 from mg3d.data.dataset import StudyDataset
 from mg3d.data.sampler import EpochSampler
 from mg3d.data.store import VolumeStore
-from mg3d.data.tokens import ReportTokenizer
+from mg3d.data.text.tokens import ReportTokenizer
 from mg3d.errors import ConfigError, DataError
 from mg3d.files import remove_stale_temporaries, write_atomic, write_json
 from mg3d.model.vlm import ModelConfig, VisionLanguageModel

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from mg3d.batch import StudyBatch
 from mg3d.data.dataset import StudyDataset, collate
-from mg3d.data.reports import Report
-from mg3d.data.tokens import ReportTokenizer, TokenizedReport
+from mg3d.data.text.reports import Report
+from mg3d.data.text.tokens import ReportTokenizer, TokenizedReport
 from mg3d.errors import ConfigError
 from mg3d.model.canonical import canonical_pairs
 from mg3d.model.outputs import ImageFeatures

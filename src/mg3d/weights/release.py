@@ -15,7 +15,7 @@ from typing import Any
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
-from mg3d.data.tokens import ReportTokenizer
+from mg3d.data.text.tokens import ReportTokenizer
 from mg3d.errors import CheckpointError, ConfigError
 from mg3d.files import sha256, write_atomic, write_json
 from mg3d.model.parts import Wiring

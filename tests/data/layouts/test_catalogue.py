@@ -17,8 +17,8 @@ from mg3d.data.layouts.catalogue import (
     share_reports,
     shown,
 )
-from mg3d.data.reports import Report
 from mg3d.data.scan import ScanSource
+from mg3d.data.text.reports import Report
 from mg3d.errors import DataError
 
 

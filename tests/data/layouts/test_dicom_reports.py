@@ -16,8 +16,8 @@ from mg3d.data.layouts.catalogue import Catalogue
 from mg3d.data.layouts.dicom_reports import LAYOUT
 from mg3d.data.layouts.layout import LayoutOptions
 from mg3d.data.layouts.table_error import TableError
-from mg3d.data.prepare import PrepareConfig, prepare
-from mg3d.data.reports import Report
+from mg3d.data.preparation.prepare import PrepareConfig, prepare
+from mg3d.data.text.reports import Report
 from mg3d.data.volume import Volume
 from mg3d.phantom.export.dicom_series import SeriesIdentity, write_dicom_series
 

@@ -11,7 +11,7 @@ from mg3d.data.layouts.catalogue import Catalogue
 from mg3d.data.layouts.layout import LayoutOptions
 from mg3d.data.layouts.merlin import LABELS, LAYOUT
 from mg3d.data.layouts.table_error import TableError
-from mg3d.data.reports import Report
+from mg3d.data.text.reports import Report
 
 
 def _site(folder: Path, *rows: str) -> Path:

@@ -10,8 +10,8 @@ from mg3d.data.faults import Fault
 from mg3d.data.layouts.catalogue import CatalogueRow
 from mg3d.data.layouts.report_table import read_reports, section_columns
 from mg3d.data.layouts.table_error import TableError
-from mg3d.data.reports import Report
 from mg3d.data.scan import ScanSource
+from mg3d.data.text.reports import Report
 
 KEYS = ("AccessionNumber", "StudyInstanceUID")
 EXPECTED = {

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from mg3d.data.layouts.catalogue import Catalogue, CatalogueRow
-from mg3d.data.reports import Report
 from mg3d.data.scan import ScanSource
 from mg3d.data.splits import SPLITS
+from mg3d.data.text.reports import Report
 from mg3d.data.volume import Volume
 from mg3d.phantom.export.exporter import write_nifti
 from mg3d.progress import console

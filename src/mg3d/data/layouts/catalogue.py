@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mg3d.data.faults import Fault
-from mg3d.data.reports import Report
 from mg3d.data.scan import ScanSource
 from mg3d.data.splits import SPLITS, Split
+from mg3d.data.text.reports import Report
 from mg3d.errors import DataError
 
 SPLIT_NAMES: dict[str, Split] = {

@@ -27,9 +27,9 @@ from mg3d.data.layouts.matching import listed
 from mg3d.data.layouts.report_table import read_reports
 from mg3d.data.layouts.site_folder import SiteFolder, list_folder, stem
 from mg3d.data.layouts.table import Record, read_table, read_text
-from mg3d.data.reports import Report
 from mg3d.data.scan import ScanSource, Stated
 from mg3d.data.splits import Split, SplitConfig, split_of
+from mg3d.data.text.reports import Report
 
 VOLUME_NAME = re.compile(r"(train|valid)_(\d+)_([a-z]+)_(\d+)")
 SECOND_GENERATION = re.compile(r"(train|valid)_fix(ed)?")

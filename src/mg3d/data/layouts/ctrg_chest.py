@@ -21,9 +21,9 @@ from mg3d.data.layouts.side_tables import attach_tables
 from mg3d.data.layouts.site_folder import SiteFolder, list_folder
 from mg3d.data.layouts.table import Record, peek_json, read_json
 from mg3d.data.layouts.table_error import TableError
-from mg3d.data.reports import Report
 from mg3d.data.scan import PICTURES, ScanSource, Stated
 from mg3d.data.splits import Split
+from mg3d.data.text.reports import Report
 
 AXES = "LPI"
 """Directions of columns, rows and slices."""

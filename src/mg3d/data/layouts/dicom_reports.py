@@ -21,12 +21,12 @@ from mg3d.data.layouts.pseudonyms import Pseudonyms, open_key
 from mg3d.data.layouts.report_table import ReportTable, key_column, read_reports
 from mg3d.data.layouts.table import ENDINGS, read_table
 from mg3d.data.layouts.table_error import TableError
-from mg3d.data.readers.dicom_files import find_files, is_dicom
-from mg3d.data.readers.dicom_index import SeriesEntry, index_dicom
-from mg3d.data.readers.dicom_report import read_sr
-from mg3d.data.reports import Report
+from mg3d.data.readers.dicom.files import find_files, is_dicom
+from mg3d.data.readers.dicom.index import SeriesEntry, index_dicom
+from mg3d.data.readers.dicom.report import read_sr
 from mg3d.data.scan import ScanSource
 from mg3d.data.scan_error import ScanError
+from mg3d.data.text.reports import Report
 from mg3d.files import PRIVATE, write_atomic
 
 KEYS = ("AccessionNumber", "Accession", "StudyInstanceUID", "StudyUID", "study_id")

@@ -22,9 +22,9 @@ from mg3d.data.layouts.layout import Layout, LayoutOptions
 from mg3d.data.layouts.report_table import read_reports
 from mg3d.data.layouts.table import ENDINGS, Record, read_table
 from mg3d.data.layouts.table_error import TableError
-from mg3d.data.reports import Report
 from mg3d.data.scan import ScanSource
 from mg3d.data.splits import SPLITS
+from mg3d.data.text.reports import Report
 
 REQUIRED_COLUMNS = ("study_id", "patient_id", "image")
 _OPTIONAL_COLUMNS = (

@@ -24,8 +24,8 @@ from mg3d.data.layouts.matching import listed
 from mg3d.data.layouts.report_table import read_reports
 from mg3d.data.layouts.site_folder import SiteFolder, list_folder, stem
 from mg3d.data.layouts.table import Record, Table, read_table
-from mg3d.data.reports import Report
 from mg3d.data.scan import ScanSource
+from mg3d.data.text.reports import Report
 
 KEY = "study id"
 REPORTS = "reports_final.xlsx"

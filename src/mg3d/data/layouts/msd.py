@@ -15,9 +15,9 @@ from mg3d.data.layouts.side_tables import attach_tables
 from mg3d.data.layouts.site_folder import list_folder, stem
 from mg3d.data.layouts.table import peek_json, read_json
 from mg3d.data.layouts.table_error import TableError
-from mg3d.data.reports import Report
 from mg3d.data.scan import ScanSource
 from mg3d.data.splits import Split
+from mg3d.data.text.reports import Report
 
 FILE = "dataset.json"
 _LISTS: tuple[tuple[str, Split, str], ...] = (

@@ -18,9 +18,9 @@ from mg3d.data.layouts.side_tables import attach_tables
 from mg3d.data.layouts.site_folder import SiteFolder, list_folder
 from mg3d.data.layouts.table import peek_json, read_json
 from mg3d.data.layouts.table_error import TableError
-from mg3d.data.reports import Report
 from mg3d.data.scan import ScanSource
 from mg3d.data.splits import Split
+from mg3d.data.text.reports import Report
 
 SPLITS_FILE = "splits_final.json"
 _CASE = re.compile(r"(.+)_(\d{4})")

@@ -19,9 +19,9 @@ from mg3d.data.layouts.matching import listed
 from mg3d.data.layouts.report_table import read_reports
 from mg3d.data.layouts.site_folder import SiteFolder, list_folder
 from mg3d.data.layouts.table import read_table
-from mg3d.data.reports import Report
 from mg3d.data.scan import ScanSource, Stated
 from mg3d.data.splits import Split
+from mg3d.data.text.reports import Report
 
 KEY = "NoteAcc_DEID"
 _VOLUME = re.compile(r"(trn|val|tst)\d+")

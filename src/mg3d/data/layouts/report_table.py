@@ -13,7 +13,7 @@ from mg3d.data.layouts.catalogue import CatalogueRow
 from mg3d.data.layouts.matching import match_faults
 from mg3d.data.layouts.table import ENDINGS, Record, Table, read_json, read_table, read_text
 from mg3d.data.layouts.table_error import TableError
-from mg3d.data.reports import Report
+from mg3d.data.text.reports import Report
 
 FINDINGS = ("findings", "findings_en", "finding")
 IMPRESSION = ("impression", "impressions", "impression_en", "impressions_en", "conclusion")

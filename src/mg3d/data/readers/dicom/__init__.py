@@ -1,0 +1,1 @@
+"""DICOM: files of a folder, series, slices, pixels, and structured reports."""

@@ -1,0 +1,1 @@
+"""Reports: sections, clauses, tokens, and what may be wrong with them."""
