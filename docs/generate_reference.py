@@ -35,12 +35,11 @@ def updated(page: str) -> str:
 def _section(command: str) -> str:
     module, kind_name, _, summary = COMMANDS[command]
     kind = getattr(importlib.import_module(module), kind_name)
-    required = [field.name for field in dataclasses.fields(kind) if _is_required(field)]
-    recipe = "RECIPE " if command in RECIPE_FIRST else ""
-    words = recipe + " ".join(name.upper() for name in required)
+    words = ["mg3d", command] + (["RECIPE"] if command in RECIPE_FIRST else [])
+    words += [field.name.upper() for field in dataclasses.fields(kind) if _is_required(field)]
     rows = "\n".join(f"| `{name}` | {default} | {text} |" for name, default, text in _rows(kind))
     return (
-        f"## mg3d {command}\n\n`mg3d {command} {words} [options]`: {summary}.\n\n"
+        f"## mg3d {command}\n\n`{' '.join(words)} [options]`: {summary}.\n\n"
         f"| option | default | meaning |\n|---|---|---|\n{rows}\n"
     )
 

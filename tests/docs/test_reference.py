@@ -41,6 +41,28 @@ def test_every_option_says_what_it_means(generator: ModuleType) -> None:
     assert [name for name, meaning in rows if len(meaning) < 10] == []
 
 
+def test_inherited_options_keep_their_meaning(generator: ModuleType) -> None:
+    """`seed` of `mg3d plan` is a field of `TrainingConfig`, not of `PlanConfig`."""
+    text = generator.options_text()
+    section = text[text.index("## mg3d plan") : text.index("## mg3d evaluate")]
+    assert "| `seed` | `1` | Seed of the initial weights, order and masks. |" in section
+    assert "| `devices` | `1` | Processes in all" in section
+
+
+@pytest.mark.parametrize(
+    ("command", "usage"),
+    [
+        ("pretrain", "mg3d pretrain RECIPE STORE RUN [options]"),
+        ("plan", "mg3d plan RECIPE [options]"),
+        ("layouts", "mg3d layouts [options]"),
+    ],
+)
+def test_the_usage_line_names_the_words_in_their_order(
+    generator: ModuleType, command: str, usage: str
+) -> None:
+    assert f"\n\n`{usage}`: {COMMANDS[command][3]}." in generator.options_text()
+
+
 def _yaml_blocks(page: str) -> list[str]:
     text = (DOCS / page).read_text(encoding="utf-8")
     return re.findall(r"^```yaml\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL)
