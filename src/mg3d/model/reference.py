@@ -41,15 +41,16 @@ class ClauseReference(nn.Module):
         clause_ids_BL: Tensor,
         *,
         trained: TextEncoder,
+        encoded: tuple[Tensor, Tensor] | None = None,
     ) -> Tensor:
         """Centred clause features (B, S, H), zeros on padding.
 
         Full precision also under autocast, so that cut-offs hold. ``trained`` is the model's text
-        encoder, used where it is frozen.
+        encoder, used where it is frozen; ``encoded`` what it said of these tokens, if known.
         """
         encoder = trained if self.encoder is None else self.encoder
         with torch.autocast(token_ids_BL.device.type, enabled=False):
-            hidden_BLH, mask_BL = encoder(token_ids_BL, token_mask_BL, clause_ids_BL)
+            hidden_BLH, mask_BL = encoded or encoder(token_ids_BL, token_mask_BL, clause_ids_BL)
             clauses_BSH, clause_mask_BS = clause_means(hidden_BLH, mask_BL, clause_ids_BL)
             return (clauses_BSH - self.mean) * clause_mask_BS[:, :, None]
 

@@ -51,14 +51,21 @@ class VisionLanguageModel(AssembledModel):
         return ImageFeatures(tokens=tokens_BND, grid=features.grid)
 
     def encode_text(
-        self, token_ids_BL: Tensor, token_mask_BL: Tensor, clause_ids_BL: Tensor
+        self,
+        token_ids_BL: Tensor,
+        token_mask_BL: Tensor,
+        clause_ids_BL: Tensor,
+        encoded: tuple[Tensor, Tensor] | None = None,
     ) -> TextFeatures:
         """Projected and typed report tokens W and their clause means Z.
 
-        An image-only model reads nothing: all its features of a report are zero.
+        An image-only model reads nothing: all its features of a report are zero. ``encoded`` is
+        what the text encoder says of these tokens, where that is known already.
         """
         if self.wiring.text:
-            hidden_BLH, mask_BL = self.text_encoder(token_ids_BL, token_mask_BL, clause_ids_BL)
+            hidden_BLH, mask_BL = encoded or self.text_encoder(
+                token_ids_BL, token_mask_BL, clause_ids_BL
+            )
             tokens_BLD = self.text_projection(hidden_BLH) + self.type_embedding.weight[0]
         else:
             mask_BL = token_mask_BL
@@ -216,12 +223,19 @@ class VisionLanguageModel(AssembledModel):
     # Before training
 
     def reference_clauses(
-        self, token_ids_BL: Tensor, token_mask_BL: Tensor, clause_ids_BL: Tensor
+        self,
+        token_ids_BL: Tensor,
+        token_mask_BL: Tensor,
+        clause_ids_BL: Tensor,
+        encoded: tuple[Tensor, Tensor] | None = None,
     ) -> Tensor:
-        """m (B, S, H): what the frozen text encoder says of each clause, less the corpus mean."""
+        """m (B, S, H): what the frozen text encoder says of each clause, less the corpus mean.
+
+        ``encoded``: as in `encode_text`, in full precision and only where that encoder is frozen.
+        """
         self._require_part("sentence_similarity")
         clauses_BSH: Tensor = self.reference(
-            token_ids_BL, token_mask_BL, clause_ids_BL, trained=self.text_encoder
+            token_ids_BL, token_mask_BL, clause_ids_BL, trained=self.text_encoder, encoded=encoded
         )
         return clauses_BSH
 

@@ -33,6 +33,7 @@ from mg3d.training.batches import RunBatches, batch_loader
 from mg3d.training.checkpoint import Progress, has_checkpoint, load_newest
 from mg3d.training.controls import with_shuffled_reports
 from mg3d.training.engine import launch, set_up
+from mg3d.training.frozen_text import FrozenText
 from mg3d.training.loop import fit
 from mg3d.training.recorder import source_commit, write_environment
 from mg3d.training.rehearsal import rehearse
@@ -124,6 +125,8 @@ def _assemble(
         prepare_start(model, dataset, tokenizer, vocabulary, corpus, start_config, settings.seed)
     wrapped, bare_optimizer, optimizer = set_up(fabric, task, settings.optimizer)
     start = load_newest(settings.run, model, bare_optimizer, fingerprint)
+    if model.wiring.text and model.text_encoder.is_frozen:
+        task.frozen_text = FrozenText(model.text_encoder, settings.text_cache_gb * 1e9)
     sampler = EpochSampler(
         len(dataset),
         settings.loop.batch_size,
@@ -259,7 +262,9 @@ def _plain(value: Any) -> Any:
 def _fingerprint(settings: PretrainConfig, store: VolumeStore) -> str:
     """Hash of everything that decides the weights; where files lie and what is logged does not."""
     plain = _plain(settings)
-    for name in ("store", "run", "num_workers", "threads", "accelerator", "strategy"):
+    for name in (
+        "store", "run", "num_workers", "threads", "accelerator", "strategy", "text_cache_gb",
+    ):  # fmt: skip
         del plain[name]
     for name in (
         "micro_batch_size",

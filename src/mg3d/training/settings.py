@@ -45,11 +45,15 @@ class TrainingConfig:
     """Processes that read the store, >= 0; 0 reads in the training process."""
     threads: int = 0
     """CPU threads; 0 leaves torch's choice. Bit-equal resume needs the same number."""
+    text_cache_gb: float = 4.0
+    """Memory of each process, in 10^9 bytes, for what a frozen text encoder said of reports, so
+    that none is encoded twice; what is beyond it is encoded in every step. Changes no bits."""
     shuffle_reports: bool = False
     """Control experiment: give every training study another patient's report."""
 
     def __post_init__(self) -> None:
         least = {"vocabulary_size": 1, "max_tokens": 1, "num_workers": 0, "threads": 0}
+        least |= {"text_cache_gb": 0}
         for name, minimum in least.items():
             if getattr(self, name) < minimum:
                 raise ConfigError(f"{name} is {getattr(self, name)}; give {minimum} or more")

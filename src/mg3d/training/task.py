@@ -22,6 +22,7 @@ from mg3d.objectives.masked_volume import MaskedVolume
 from mg3d.objectives.masking import MaskedTokens, mask_blocks, mask_words
 from mg3d.objectives.precision import at_least_float32
 from mg3d.objectives.registry import WeightedObjective
+from mg3d.training.frozen_text import FrozenText
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,8 @@ class TrainingTask(nn.Module):
         self.model = model
         self.terms = tuple(objectives)
         self.vocabulary = vocabulary
+        self.frozen_text: FrozenText | None = None
+        """Set by who knows that the text encoder will not change any more."""
         self.coupled = tuple(t for t in self.terms if t.objective.couples_rows)
         self.separate = tuple(t for t in self.terms if not t.objective.couples_rows)
 
@@ -144,10 +147,22 @@ class TrainingTask(nn.Module):
             echoes.append(shares["loss.total"])
         return TaskOutput(loss=torch.stack(echoes).sum() * world_size(), shares=shares)
 
-    def views(self, batch: StudyBatch, step: StepContext, needs: frozenset[str]) -> Views:
-        """Everything that objectives with these needs look at, but for the counts."""
+    def views(
+        self,
+        batch: StudyBatch,
+        step: StepContext,
+        needs: frozenset[str],
+        *,
+        own_reports: bool = True,
+    ) -> Views:
+        """Everything that objectives with these needs look at, but for the counts.
+
+        ``own_reports`` is false where the tokens are not those of the batch's studies.
+        """
         model = self.model
-        text = model.encode_text(batch.token_ids, batch.token_mask, batch.clause_ids)
+        tokens = batch.token_ids, batch.token_mask, batch.clause_ids
+        encoded = self.frozen_text(batch) if self.frozen_text and own_reports else None
+        text = model.encode_text(*tokens, encoded)
         views = Views(has_report=text.clause_mask.any(dim=1), clause_mask=text.clause_mask)
         if not needs:
             return views
@@ -158,9 +173,7 @@ class TrainingTask(nn.Module):
         if needs & {"fused_pair", "aggregated", "clause_visual"}:
             self._fused_views(views, needs, image, text)
         if "clause_reference" in needs:
-            views.clause_reference = model.reference_clauses(
-                batch.token_ids, batch.token_mask, batch.clause_ids
-            )
+            views.clause_reference = model.reference_clauses(*tokens, encoded)
             views.similarity_cutoffs = model.similarity_cutoffs
         if "token_logits" in needs:
             self._masked_report(views, batch, image, text, step)
@@ -243,7 +256,8 @@ class TrainingTask(nn.Module):
         shares: dict[str, Tensor] = {}
         blanked = {"image": self._without_images(batch), "report": self._without_reports(batch)}
         for modality, poorer in blanked.items():
-            views = self.views(poorer, step, needs_of(self.coupled))
+            own = modality != "report"
+            views = self.views(poorer, step, needs_of(self.coupled), own_reports=own)
             for term in self.coupled:
                 metrics = term.objective.forward(views, poorer, step).metrics
                 if "top1" in metrics:
