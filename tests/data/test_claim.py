@@ -5,7 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from mg3d.data.preparation.claim import claim, clear_leftovers, refuse_half_removed, refuse_to_drop
+from mg3d.data.preparation.claim import (
+    claim,
+    clear_leftovers,
+    refuse_foreign,
+    refuse_half_removed,
+    refuse_to_drop,
+)
 from mg3d.data.store import StoreSettings
 from mg3d.errors import ConfigError
 
@@ -53,6 +59,18 @@ def test_traces_of_killed_processes_go(tmp_path: Path) -> None:
     claim(tmp_path, StoreSettings(), overwrite=False)
     left = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
     assert left == {"volumes/v.safetensors", "preparing.json"}
+
+
+def test_a_store_is_not_spread_over_a_folder_of_scans(tmp_path: Path) -> None:
+    refuse_foreign(tmp_path / "new")
+    (tmp_path / ".lock").touch()  # of the command that asks
+    refuse_foreign(tmp_path)
+    (tmp_path / "scan.nii.gz").touch()
+    with pytest.raises(ConfigError, match="holds other files than a store"):
+        claim(tmp_path, StoreSettings(), overwrite=True)
+    assert {path.name for path in tmp_path.iterdir()} == {".lock", "scan.nii.gz"}
+    (tmp_path / "volumes").mkdir()  # a store whose description was lost can be made whole again
+    claim(tmp_path, StoreSettings(), overwrite=False)
 
 
 def test_a_removal_comes_to_its_end_first(tmp_path: Path) -> None:

@@ -64,6 +64,18 @@ def test_a_path_of_no_layout_and_a_name_of_none(tmp_path: Path) -> None:
         read_catalogue(tmp_path, "ctrate", LayoutOptions())
 
 
+def test_a_path_that_is_not_there_is_no_question_of_layout(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"gone\.csv: no such file or folder"):
+        read_catalogue(tmp_path / "gone.csv", AUTO, LayoutOptions())
+
+
+def test_a_folder_with_a_manifest_in_it_names_the_manifest(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    (tmp_path / "reports.csv").write_text("study_id,patient_id,image\ns,p,images/a.nii\n")
+    with pytest.raises(ConfigError, match=r"if 'reports\.csv' in it is a manifest, give its path"):
+        read_catalogue(tmp_path, AUTO, LayoutOptions())
+
+
 @pytest.mark.parametrize("option", ["key", "links"])
 def test_an_option_without_use_is_refused(option: str, tmp_path: Path) -> None:
     (tmp_path / "m.csv").write_text("study_id,patient_id,image\ns,p,a.nii\n")

@@ -6,7 +6,7 @@ Each file of this package that defines ``LAYOUT`` adds one; nothing else has to 
 import difflib
 import importlib
 import pkgutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -16,6 +16,7 @@ from mg3d.data.layouts.catalogue import Catalogue
 from mg3d.errors import ConfigError
 
 AUTO = "auto"
+_MOST_TABLES = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,12 +85,25 @@ def read_catalogue(path: Path, layout: str, options: LayoutOptions) -> Catalogue
         return _read(known[layout], path, options)
     fitting = [each for each in known.values() if each.recognise(path)]
     if len(fitting) != 1:
-        names = ", ".join(each.name for each in fitting) or "none"
-        raise ConfigError(
-            f"{path}: looks like {names} of the layouts; name one with --layout (see "
-            "`mg3d layouts`)"
-        )
+        raise ConfigError(_not_one(path, fitting))
     return _read(fitting[0], path, options)
+
+
+def _not_one(path: Path, fitting: Sequence[Layout]) -> str:
+    """Why a path has no layout of its own accord, and what to do."""
+    if not path.exists():
+        return f"{path}: no such file or folder; check the path"
+    names = ", ".join(each.name for each in fitting) or "none"
+    problem = f"{path}: looks like {names} of the layouts; "
+    inside = sorted(path.iterdir()) if path.is_dir() and not fitting else []
+    tables = [each.name for each in inside if layouts()["manifest"].recognise(each)]
+    if tables:
+        problem += f"if {_or(tables[:_MOST_TABLES])} in it is a manifest, give its path, else "
+    return problem + "name one with --layout (see `mg3d layouts`)"
+
+
+def _or(names: Sequence[str]) -> str:
+    return " or ".join(repr(name) for name in names)
 
 
 def _read(layout: Layout, path: Path, options: LayoutOptions) -> Catalogue:

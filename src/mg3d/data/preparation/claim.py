@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from mg3d.data.preparation.pool import take_markers
+from mg3d.data.preparation.removed import REMOVED_FILE
 from mg3d.data.store import (
     PREPARING_FILE,
     REMOVING_FILE,
@@ -17,6 +18,8 @@ from mg3d.data.store import (
 from mg3d.errors import ConfigError
 from mg3d.files import remove_stale_temporaries, write_json
 from mg3d.progress import console
+
+_STORE_NAMES = frozenset({PREPARING_FILE, REMOVING_FILE, STORE_FILE, REMOVED_FILE, VOLUME_FOLDER})
 
 
 def refuse_to_drop(out: Path, wanted: set[str]) -> None:
@@ -31,6 +34,20 @@ def refuse_to_drop(out: Path, wanted: set[str]) -> None:
             f"{out}: holds {len(dropped)} volumes that this manifest does not ask for (the first "
             f"is {dropped[0]!r}). Choose another folder, or drop them with --overwrite true."
         )
+
+
+def refuse_foreign(out: Path) -> None:
+    """Stop where a slip of the pen would spread a store over a folder of scans.
+
+    Raises:
+        ConfigError: If the folder holds files, and none that a store has.
+    """
+    try:
+        names = {path.name for path in out.iterdir() if not path.name.startswith(".")}
+    except (FileNotFoundError, NotADirectoryError):  # the lock says the latter better
+        return
+    if names and not names & _STORE_NAMES:
+        raise ConfigError(f"{out}: holds other files than a store. Choose another folder.")
 
 
 def refuse_half_removed(out: Path) -> None:
@@ -55,9 +72,10 @@ def claim(out: Path, settings: StoreSettings, *, overwrite: bool) -> None:
         overwrite: Replace a store that was made with others.
 
     Raises:
-        ConfigError: If it was made with others, and ``overwrite`` is off.
+        ConfigError: If it was made with others, and ``overwrite`` is off; if it holds other files.
         StorageError: If it cannot be written.
     """
+    refuse_foreign(out)
     wanted = settings.to_json()
     for name in (PREPARING_FILE, STORE_FILE):
         try:
