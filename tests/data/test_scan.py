@@ -19,14 +19,21 @@ def test_every_ending_has_a_reader_that_knows_its_files(ending: str, tmp_path: P
     assert caught.value.kind not in ("file_format", "missing_file")
 
 
-def test_unknown_endings_and_missing_files_are_named(tmp_path: Path) -> None:
+def test_an_unknown_ending_is_named(tmp_path: Path) -> None:
+    (tmp_path / "ct.gif").write_bytes(b"GIF89a")
     with pytest.raises(ScanError, match=r"'.gif'; supported: .nii.gz, .nii") as caught:
         read_scan(ScanSource(path=tmp_path / "ct.gif"))
     assert caught.value.kind == "file_format"
-    for ask in (read_scan, source_files):
-        with pytest.raises(ScanError, match="no such file") as caught:
-            ask(ScanSource(path=tmp_path / "gone.mha"))
-        assert caught.value.kind == "missing_file"
+
+
+@pytest.mark.parametrize("name", ["gone.mha", "gone.gif", "gone", "gone.nii.gz.part"])
+def test_a_missing_file_is_missing_whatever_its_ending(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).symlink_to(tmp_path / "nowhere")  # a copy of links without their targets
+    for path in (tmp_path / name, tmp_path / "no folder" / name):
+        for ask in (read_scan, source_files):
+            with pytest.raises(ScanError, match="no such file") as caught:
+                ask(ScanSource(path=path))
+            assert caught.value.kind == "missing_file"
 
 
 @pytest.mark.parametrize("ending", PICTURES)

@@ -115,12 +115,12 @@ def _reader(path: Path) -> Any:
     if ask(path.is_dir):
         name = "pictures" if ask(lambda: _holds_pictures_alone(path)) else "dicom.reader"
         return importlib.import_module(f"mg3d.data.readers.{name}")
+    if not ask(path.is_file):
+        raise ScanError("no such file; check the path in the table or list", "missing_file")
     for ending, name in READERS.items():
         if path.name.lower().endswith(ending):
-            if not ask(path.is_file):
-                raise ScanError("no such file; check the path in the manifest", "missing_file")
             return importlib.import_module(f"mg3d.data.readers.{name}")
-    if ask(path.is_file) and _begins_as_dicom(path):
+    if _begins_as_dicom(path):
         return importlib.import_module("mg3d.data.readers.dicom.reader")
     raise ScanError(
         f"unknown format {path.suffix!r}; supported: {', '.join(READERS)}, a folder of DICOM "
