@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from mg3d import cli
+from mg3d.data.preparation.prepare import PrepareConfig
+from mg3d.data.preparation.remove import RemoveConfig
 from mg3d.errors import ConfigError
 
 
@@ -178,3 +180,31 @@ def _required(kind) -> list[str]:
     import dataclasses
 
     return [f.name for f in dataclasses.fields(kind) if cli._is_required(f)]
+
+
+@pytest.mark.parametrize(
+    ("words", "items"),
+    [
+        (["--readmit", "0012"], ("0012",)),
+        (["--readmit", "[0012]"], ("0012",)),
+        (["--readmit=[0012, '1e3',null]"], ("0012", "1e3", "null")),
+        (["--readmit", "p1", "p2", "--limit", "3"], ("p1", "p2")),
+        (["--readmit=p1", "--limit=3"], ("p1",)),
+        (["--readmit", "[]"], ()),
+        (["--readmit", '["a, b"]'], ("a, b",)),
+    ],
+)
+def test_a_list_of_ids_is_taken_as_it_is_typed(words: list[str], items: tuple[str, ...]) -> None:
+    assert cli.parse(PrepareConfig, "prepare", ["in", "out", *words]).readmit == items
+
+
+@pytest.mark.parametrize("words", [["--audits", "a", "b/c"], ["--audits", "[a, b/c]"]])
+def test_a_list_of_folders_is_taken_as_it_is_typed(words: list[str]) -> None:
+    settings = cli.parse(RemoveConfig, "remove", ["store", "0012", *words])
+    assert (settings.patient, settings.audits) == ("0012", (Path("a"), Path("b/c")))
+
+
+@pytest.mark.parametrize("words", [["--readmit"], ["--readmit", "[p1"], ["--readmit", "--limit"]])
+def test_a_list_that_is_none_is_refused(words: list[str]) -> None:
+    with pytest.raises(ConfigError, match="readmit"):
+        cli.parse(PrepareConfig, "prepare", ["in", "out", *words])

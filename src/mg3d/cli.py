@@ -114,7 +114,7 @@ def parse(kind: Any, command: str, arguments: list[str], summary: str = "") -> A
     recipe, rest = _take_recipe(command, arguments)
     positional = "RECIPE " if command in RECIPE_FIRST else ""
     required = [f.name for f in dataclasses.fields(kind) if _is_required(f)]
-    rest = _name_positionals(rest, required, command)
+    rest = _join_lists(_name_positionals(rest, required, command), _list_options(kind))
     parser = jsonargparse.ArgumentParser(
         prog=f"mg3d {command}",
         usage=f"mg3d {command} {positional}{' '.join(n.upper() for n in required)} [options]",
@@ -145,6 +145,49 @@ def _name_positionals(words: list[str], required: list[str], command: str) -> li
         )
     named = [f"--{name}={word}" for name, word in zip(required, words[:count], strict=False)]
     return named + words[count:]
+
+
+def _list_options(kind: Any, prefix: str = "--") -> set[str]:
+    """Options that take any number of texts or paths."""
+    found = set()
+    for key, hint in typing.get_type_hints(kind).items():
+        if hint in (tuple[str, ...], tuple[Path, ...]):
+            found.add(f"{prefix}{key}")
+        nested = _dataclass_of(hint)
+        if nested is not None:
+            found |= _list_options(nested, f"{prefix}{key}.")
+    return found
+
+
+def _join_lists(words: list[str], options: set[str]) -> list[str]:
+    """Write lists as JSON: both ``--runs a b`` and ``--runs "[a, b]"`` are lists of two, and an id
+    of digits stays the text it is, where YAML would read 0012 as ten."""
+    joined: list[str] = []
+    place = 0
+    while place < len(words):
+        option, given, first = words[place].partition("=")
+        place += 1
+        if option not in options:
+            joined.append(words[place - 1])
+            continue
+        items = [first] if given else []
+        while not given and place < len(words) and not words[place].startswith("-"):
+            items.append(words[place])
+            place += 1
+        joined.append(f"{option}={_as_list(items)}" if items else option)
+    return joined
+
+
+def _as_list(items: list[str]) -> str:
+    if len(items) != 1 or not items[0].startswith("["):
+        return json.dumps(items)
+    import yaml
+
+    try:
+        content = yaml.load(items[0], Loader=yaml.BaseLoader)  # which makes only texts
+    except yaml.YAMLError:
+        return items[0]  # for the parser to refuse
+    return json.dumps(content)
 
 
 def _is_required(field: Any) -> bool:
