@@ -9,6 +9,7 @@ the prediction and reference the measurement.
 """
 
 import argparse
+import os
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
@@ -34,6 +35,7 @@ from mg3d.training.planner import (
 )
 from mg3d.training.work import count_work
 
+os.environ.setdefault("HF_HUB_OFFLINE", "1")  # text encoders that are not here are planned alike
 CPU = torch.device("cpu")
 REPORT_TOKENS = {"phantom-tiny": 96, "phantom-base": 96}
 BATCH = {"phantom-tiny": 16, "phantom-base": 16, "clip": 2, "siglip": 3, "mg3d": 1}

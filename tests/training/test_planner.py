@@ -23,10 +23,11 @@ from mg3d.training.planner import (
 )
 from mg3d.training.work import Work, count_work
 
-WORK = Work(products=2e9, convolutions=1e9, kept_bytes=1e8)
+WORK = Work(products=2e9, convolutions=1e9, moved_bytes=1e8, operators=1000, kept_bytes=1e8)
 CALIBRATION = Calibration(
     device="cpu", precision="32-true", threads=1, seconds_per_product=1e-10,
-    seconds_per_convolution=2e-10, seconds_per_kept_byte=1e-9, process_gb=0.5, kept_factor=1.5,
+    seconds_per_convolution=2e-10, seconds_per_moved_byte=1e-9, seconds_per_operator=1e-6,
+    process_gb=0.5, kept_factor=1.5,
 )  # fmt: skip
 
 
@@ -46,6 +47,10 @@ def test_work_of_layers_whose_work_is_known() -> None:
     assert work.products == 3 * 2 * 300 * 256 * 512  # forward, and two gradients
     assert work.convolutions == 0
     assert work.kept_bytes == 4 * 300 * (256 + 512)  # x and what sigmoid gave, not the weights
+    floats = work.moved_bytes / 4
+    assert floats > 300 * (256 + 512) * 2 + 2 * 256 * 512  # at least, with their gradients
+    assert floats < 300 * (256 + 512) * 8 + 8 * 256 * 512
+    assert 4 < work.operators < 40
     convolution, image = nn.Conv3d(2, 4, 3, padding=1), torch.rand(1, 2, 8, 8, 8)
     work = count_work(lambda: convolution(image).sum(), convolution)
     assert work.convolutions == 2 * 2 * 8**3 * 27 * 2 * 4  # the image asks for no gradient
@@ -67,10 +72,15 @@ def test_rates_are_found_again() -> None:
     generator = torch.Generator().manual_seed(0)
     trials = []
     for _ in range(6):
-        products, convolutions, kept = (torch.rand(3, generator=generator) + 0.1).tolist()
-        work = Work(products=products * 1e9, convolutions=convolutions * 1e8, kept_bytes=kept * 1e7)
+        products, convolutions, moved, operators = (
+            torch.rand(4, generator=generator) + 0.1
+        ).tolist()
+        work = Work(
+            products=products * 1e9, convolutions=convolutions * 1e8, moved_bytes=moved * 1e7,
+            operators=operators * 1e4, kept_bytes=0,
+        )  # fmt: skip
         trials.append(Trial(work=work, seconds=CALIBRATION.seconds(work)))
-    assert fit_rates(trials) == pytest.approx((1e-10, 2e-10, 1e-9))
+    assert fit_rates(trials) == pytest.approx((1e-10, 2e-10, 1e-9, 1e-6))
 
 
 def test_what_a_device_holds(settings: PlanConfig) -> None:
@@ -81,8 +91,8 @@ def test_what_a_device_holds(settings: PlanConfig) -> None:
     images = 8 * 32**3 * 4 / 1e9
     state = (weights(task) + 3 * trained(task)) * 4 / 1e9
     assert predicted.memory_gb == pytest.approx(0.5 + state + 1.5 * 0.1 + images)
-    assert predicted.step_seconds == pytest.approx(0.2 + 0.2 + 0.1)
-    assert predicted.hours == pytest.approx(0.5 * loop.steps / 3600)
+    assert predicted.step_seconds == pytest.approx(0.2 + 0.2 + 0.1 + 0.001)
+    assert predicted.hours == pytest.approx(0.501 * loop.steps / 3600)
     ddp = predict(replace(one, devices=4), task, (WORK, WORK), CALIBRATION)
     fsdp = predict(replace(one, devices=4, strategy="fsdp"), task, (WORK, WORK), CALIBRATION)
     assert fsdp.memory_gb < ddp.memory_gb

@@ -1,8 +1,9 @@
 """Calibration: how fast one machine does `Work`, and what a process needs besides it.
 
-Measured on one recipe, used for others. Seconds are the sum of what products, convolutions and
-memory traffic take, each at a rate of its own, found by non-negative least squares over steps of
-several sizes and their parts. The best of some runs counts: other programs only make them slower.
+Measured on one recipe, used for others. Seconds are the sum of what products, convolutions,
+memory traffic and the number of operators take, each at a rate of its own, found by non-negative
+least squares over steps of several sizes and their parts. The best of some runs counts: other
+programs only make them slower.
 """
 
 import json
@@ -39,8 +40,10 @@ class Calibration:
     """Of one floating-point operation in a product of matrices."""
     seconds_per_convolution: float
     """Of one floating-point operation in a convolution."""
-    seconds_per_kept_byte: float
-    """Of all that is done element by element, for each byte that the forward pass keeps."""
+    seconds_per_moved_byte: float
+    """Of each byte that an operator reads or writes."""
+    seconds_per_operator: float
+    """Of an operator, whatever its size."""
     process_gb: float
     """What the process holds before a model is built."""
     kept_factor: float
@@ -51,7 +54,8 @@ class Calibration:
         return (
             work.products * self.seconds_per_product
             + work.convolutions * self.seconds_per_convolution
-            + work.kept_bytes * self.seconds_per_kept_byte
+            + work.moved_bytes * self.seconds_per_moved_byte
+            + work.operators * self.seconds_per_operator
         )
 
     def save(self, path: Path) -> None:
@@ -99,17 +103,18 @@ def time_pass(function: Callable[[], Tensor], module: nn.Module, repeats: int) -
     return Trial(work=work, seconds=min(times))
 
 
-def fit_rates(trials: Sequence[Trial]) -> tuple[float, float, float]:
-    """Seconds an operation in products, in convolutions, and a byte kept; none is negative.
+def fit_rates(trials: Sequence[Trial]) -> tuple[float, float, float, float]:
+    """Seconds an operation in products and convolutions, a byte moved, an operator; none negative.
 
     Every trial counts alike: relative errors are squared, not seconds.
     """
-    rows = np.array([[t.work.products, t.work.convolutions, t.work.kept_bytes] for t in trials])
+    works = [trial.work for trial in trials]
+    rows = np.array([[w.products, w.convolutions, w.moved_bytes, w.operators] for w in works])
     seconds = np.array([t.seconds for t in trials])
     scale = np.maximum(rows.max(axis=0), 1.0)
     found, _ = nnls(rows / scale / seconds[:, None], np.ones(len(trials)))
-    product, convolution, byte = (found / scale).tolist()
-    return product, convolution, byte
+    product, convolution, byte, operator = (found / scale).tolist()
+    return product, convolution, byte, operator
 
 
 def peak_bytes(device: torch.device) -> int:

@@ -41,6 +41,8 @@ _REPLAY = 4 / 3  # micro-batches encode once more, forward only: a third of forw
 _FLOAT = 4  # bytes of a weight, a gradient or a moment
 _CUDA_CONTEXT_GB = 0.6
 _REPEATS = 3
+_TRIED_ROWS = (1, 2, 4, 12)
+"""The last two tell what grows with the volumes from what does not."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +103,6 @@ def plan(settings: PlanConfig) -> int:
     if settings.threads:
         torch.set_num_threads(settings.threads)
     fabric = launch(settings.accelerator, settings.precision)
-    process_gb = peak_bytes(fabric.device) / GB
     task = build_task(settings).to(fabric.device)
 
     def step(rows: int) -> Callable[[], Tensor]:
@@ -115,7 +116,7 @@ def plan(settings: PlanConfig) -> int:
 
     one, two = (count_work(step(rows), task) for rows in (1, 2))
     if settings.calibrate or settings.calibration is None:
-        calibration = measure(settings, task, step, process_gb, fabric.device)
+        calibration = measure(settings, task, step, fabric.device)
         if settings.calibration is not None:
             calibration.save(settings.calibration)
     else:
@@ -181,25 +182,31 @@ def measure(
     settings: PlanConfig,
     task: TrainingTask,
     step: Callable[[int], Callable[[], Tensor]],
-    process_gb: float,
     device: torch.device,
 ) -> Calibration:
-    """Time steps of one, two and four volumes, and the encoder and decoder alone."""
-    trials = [time_pass(step(rows), task, _REPEATS) for rows in (1, 2, 4)]
-    peak_gb = peak_bytes(device) / GB
-    static_gb = process_gb + (weights(task) + trained(task)) * _FLOAT / GB
-    kept_gb = trials[-1].work.kept_bytes / GB
+    """Time steps of growing size, and the encoder and decoder alone."""
+    trials, peaks_gb = [], []
+    for rows in _TRIED_ROWS:
+        trials.append(time_pass(step(rows), task, _REPEATS))
+        peaks_gb.append(peak_bytes(device) / GB)
+    kept_gb = [trial.work.kept_bytes / GB for trial in trials]
+    kept_factor = (peaks_gb[-1] - peaks_gb[-2]) / (kept_gb[-1] - kept_gb[-2])
+    state = (weights(task) + trained(task)) * _FLOAT / GB
     trials += [time_pass(part, task, _REPEATS) for part in _parts(settings, task, device)]
-    product, convolution, byte = fit_rates(trials)
+    product, convolution, byte, operator = fit_rates(trials)
     return Calibration(
         device=torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         precision=settings.precision,
         threads=torch.get_num_threads(),
         seconds_per_product=product,
         seconds_per_convolution=convolution,
-        seconds_per_kept_byte=byte,
-        process_gb=process_gb if device.type == "cpu" else _CUDA_CONTEXT_GB,
-        kept_factor=max(1.0, (peak_gb - static_gb) / kept_gb),
+        seconds_per_moved_byte=byte,
+        seconds_per_operator=operator,
+        process_gb=peaks_gb[-1]
+        - state
+        - kept_factor * kept_gb[-1]
+        + (_CUDA_CONTEXT_GB if device.type == "cuda" else 0.0),
+        kept_factor=kept_factor,
     )
 
 

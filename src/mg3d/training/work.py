@@ -6,12 +6,14 @@ seconds and gigabytes.
 
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 from mg3d.model import products
@@ -27,6 +29,10 @@ class Work:
     """Floating-point operations in products of matrices, attention included."""
     convolutions: float
     """Floating-point operations in convolutions."""
+    moved_bytes: float
+    """What operators read and write."""
+    operators: float
+    """How many there are: each costs a little, whatever its size."""
     kept_bytes: float
     """What the forward pass keeps for the backward pass."""
 
@@ -34,7 +40,7 @@ class Work:
         """This work, of n rows, carried on along the line through ``other``, of n + 1 rows."""
         values = {
             name: getattr(self, name) + rows * (getattr(other, name) - getattr(self, name))
-            for name in ("products", "convolutions", "kept_bytes")
+            for name in (field.name for field in fields(self))
         }
         return Work(**values)
 
@@ -56,8 +62,10 @@ def count_work(function: Callable[[], Tensor], module: nn.Module) -> Work:
         return tensor
 
     counter = FlopCounterMode(display=False, custom_mapping=_onednn_formula())
+    traffic = _Traffic()
     with ExitStack() as stack:
         stack.enter_context(counter)
+        stack.enter_context(traffic)
         with saved_tensors_hooks(keep, lambda tensor: tensor):
             loss = function()
         kept_bytes = sum(kept.values())  # before backward frees one after the other
@@ -70,8 +78,33 @@ def count_work(function: Callable[[], Tensor], module: nn.Module) -> Work:
     return Work(
         products=float(sum(by_operator.values()) - convolutions),
         convolutions=float(convolutions),
+        moved_bytes=float(traffic.moved_bytes),
+        operators=float(traffic.operators),
         kept_bytes=float(kept_bytes),
     )
+
+
+class _Traffic(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Adds up what operators read and write; views of the same memory are free."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.moved_bytes = 0
+        self.operators = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Run the operator and note its tensors."""
+        result = func(*args, **(kwargs or {}))
+        read = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+        written = [leaf for leaf in tree_leaves(result) if isinstance(leaf, Tensor)]
+        places = {tensor.untyped_storage().data_ptr() for tensor in read}
+        is_view = all(t.untyped_storage().data_ptr() in places for t in written)
+        if not (is_view and not func._schema.is_mutable):
+            self.operators += 1
+            self.moved_bytes += sum(
+                min(tensor.nbytes, tensor.untyped_storage().nbytes()) for tensor in read + written
+            )
+        return result
 
 
 def _onednn_formula() -> dict[Any, Any]:
