@@ -4,11 +4,15 @@
 #            takes some GB; where a CPU is all there is, name an index of torch's CPU wheels:
 #            make demo PIP_FLAGS="--extra-index-url URL"
 # DEMO       where make demo writes
+# BENCH      where make bench puts scans, a demonstration and runs of its own; hours on two cores
 PYTHON ?= python3
 PIP_FLAGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO ?= demo
+BENCH ?= runs/bench
+BENCHMARKS := accumulation crashes encoder fusion fuzz layouts loader planner planning report_checks \
+	step volume_checks
 PIP_INSTALL = $(BIN)/pip install --quiet --disable-pip-version-check $(PIP_FLAGS) -c constraints.txt
 
 .PHONY: demo test check bench format clean
@@ -41,7 +45,16 @@ check: $(VENV)/.installed
 	$(BIN)/lint-imports
 
 bench: $(VENV)/.installed
-	for name in encoder phantom_shortcuts; do $(BIN)/python benchmarks/$$name.py || exit 1; done
+	for name in $(BENCHMARKS); do $(BIN)/python benchmarks/$$name.py || exit 1; done
+	$(BIN)/python benchmarks/encoder.py --cases fp32 --threads 2
+	$(BIN)/python benchmarks/audit.py --seed 20261122 --planted
+	for level in easy standard; do $(BIN)/python benchmarks/phantom_shortcuts.py --difficulty $$level || exit 1; done
+	$(BIN)/python benchmarks/prepare.py $(BENCH)/scans
+	rm -rf $(BENCH)/demo
+	$(BIN)/python benchmarks/demo.py $(BENCH)/demo
+	$(BIN)/python benchmarks/controls.py $(BENCH)/demo/store $(BENCH)/controls
+	cp $(BENCH)/controls/controls.json benchmarks/results/controls_phantom_tiny.json
+	$(BIN)/python docs/generate_benchmarks.py
 
 format: $(VENV)/.installed
 	$(BIN)/ruff check --fix .
