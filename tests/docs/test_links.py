@@ -9,6 +9,8 @@ ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 CODE = re.compile(r"^```.*?^```$|`[^`\n]*`", re.MULTILINE | re.DOTALL)
+DOTTED = re.compile(r"\bmg3d(?:\.[A-Za-z_]\w*)+(?!/\d)\b")
+"""Dotted names, but not those of schemas, which end with their version (`mg3d.store/3`)."""
 MOST_BYTES_OF_A_PICTURE = 350_000
 
 
@@ -66,3 +68,22 @@ def test_pictures_are_small_and_used() -> None:
 def test_pages_name_no_absolute_path_of_a_machine() -> None:
     for page in PAGES:
         assert not re.search(r"(?<![\w.])/(?:home|root|work|Users|tmp)/", page.read_text()), page
+
+
+def test_every_decision_is_listed_under_its_number() -> None:
+    listed = (ROOT / "docs" / "decisions" / "README.md").read_text(encoding="utf-8")
+    for record in (ROOT / "docs" / "decisions").glob("0*.md"):
+        assert f"[{record.stem[:4]}]({record.name})" in listed
+
+
+def test_what_is_named_of_the_package_exists() -> None:
+    """`mg3d.part.module.name` in a text: the module is there and holds the name."""
+    for page in PAGES:
+        for name in set(DOTTED.findall(page.read_text(encoding="utf-8"))):
+            place, parts = ROOT / "src" / "mg3d", name.split(".")[1:]
+            while parts and (place / parts[0]).is_dir():
+                place /= parts.pop(0)
+            if parts and (place / f"{parts[0]}.py").is_file():
+                place /= f"{parts.pop(0)}.py"
+            held = place.read_text(encoding="utf-8") if place.is_file() else ""
+            assert not parts or re.search(rf"\b{parts[0]}\b", held), f"{page.name}: {name}"
