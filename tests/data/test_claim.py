@@ -34,6 +34,16 @@ def test_other_settings_are_listed_by_their_options(name: str, tmp_path: Path) -
     assert not (tmp_path / "store.json").exists()
 
 
+def test_a_store_of_an_older_version_is_gone_on_with(tmp_path: Path) -> None:
+    """It lacks a setting that came later: it was made as the default has it."""
+    settings = StoreSettings().to_json()
+    del settings["mask_identifiers"]
+    (tmp_path / "store.json").write_text(json.dumps({"settings": settings}))
+    claim(tmp_path, StoreSettings(), overwrite=False)
+    with pytest.raises(ConfigError, match="mask_identifiers: False there, True asked for"):
+        claim(tmp_path, StoreSettings(mask_identifiers=True), overwrite=False)
+
+
 def test_a_description_that_cannot_be_read_is_not_overwritten_by_accident(tmp_path: Path) -> None:
     for content in ("{", "[]"):
         (tmp_path / "store.json").write_text(content)

@@ -26,6 +26,7 @@ from mg3d.data.splits import SplitConfig
 from mg3d.data.store import VolumeStore, volume_path
 from mg3d.data.volume_file import is_intact, read_header
 from mg3d.errors import ConfigError, DataError, StorageError
+from mg3d.progress import console
 
 Tree = Callable[[Path], dict[str, bytes]]
 
@@ -366,6 +367,7 @@ def test_a_wrong_manifest_stops_before_anything_is_written(make_site: Any, tmp_p
         ({"clauses": "sen_comma"}, "clauses: sentence there, sen_comma asked for"),
         ({"split": SplitConfig(seed=5)}, "split.seed: 0 there, 5 asked for"),
         ({"keep_without_report": True}, "keep_without_report: False there"),
+        ({"mask_identifiers": True}, "mask_identifiers: False there"),
     ],
 )  # fmt: skip
 def test_other_settings_need_another_folder_or_a_word(
@@ -426,6 +428,65 @@ def test_splits_of_the_manifest_win(make_site: Any, tmp_path: Path) -> None:
     site.write()
     store = prepare(site.config(tmp_path / "store"))
     assert [row.split for row in store.rows] == ["val", "val", "test", "test"]
+
+
+PLANTED = ("Zzyzx", "0048291", "03/14/2019", "555-201-4477")
+
+
+def test_planted_identifiers_do_not_reach_a_masked_store(
+    make_site: Any, tree: Tree, tmp_path: Path, capsys: Any
+) -> None:
+    name, record, date, phone = PLANTED
+    site = make_site(3)
+    site.rows[0]["findings"] = f"Compared to {date}. MRN: {record}. No nodule."
+    site.rows[1]["impression"] = f"Dr. {name} was called on {date}, phone {phone}."
+    site.write()
+    plain = prepare(site.config(tmp_path / "plain"))
+    stored = b"".join(tree(plain.path).values()).decode("latin-1")
+    assert all(planted in stored for planted in PLANTED)
+    console.quiet = False
+    masked = prepare(site.config(tmp_path / "masked", mask_identifiers=True))
+    said = "".join(capsys.readouterr())
+    for text in (said, b"".join(tree(masked.path).values()).decode("latin-1")):
+        assert not [planted for planted in PLANTED if planted in text]
+    assert "masked in the reports: date 2, name 1, phone 1, record_number 1" in said
+    assert masked.report("s0").findings == "Compared to [date]. MRN: [record_number]. No nodule."
+    assert masked.report("s2") == plain.report("s2")
+    assert masked.settings.mask_identifiers
+    assert masked.content_hash != plain.content_hash
+
+
+def test_faults_of_reports_are_stored_by_kind(make_site: Any, tmp_path: Path) -> None:
+    site = make_site(4)
+    site.rows[0] |= {
+        "findings": "The lungs are clear and the heart of normal size with",
+        "impression": "",
+    }
+    site.rows[1]["findings"] = "Discussed with Dr. Zzyzx. No pleural effusion is seen today."
+    site.rows[2] |= {"findings": "", "impression": ""}
+    site.write()
+    store = prepare(site.config(tmp_path / "store", keep_without_report=True))
+    lines = (store.path / "reports.jsonl").read_text().splitlines()
+    found = {row["study_id"]: row["faults"] for row in map(json.loads, lines)}
+    assert found["s0"] == ["report_impression_missing", "report_truncated"]
+    assert found["s1"] == ["report_identifiers"]
+    assert found["s2"] == []  # kept by choice
+
+
+def test_what_the_tables_have_wrong_is_said(make_site: Any, tmp_path: Path, capsys: Any) -> None:
+    site = make_site(3)
+    site.image(0).with_name("forgotten.nii.gz").write_bytes(b"")
+    console.quiet = False
+    prepare(site.config(tmp_path / "store"))
+    said = "".join(capsys.readouterr().err.split())
+    assert said.count("file_unlisted") == 1
+    assert "forgotten.nii.gz" in said
+
+
+def test_key_and_links_are_refused_where_they_mean_nothing(make_site: Any, tmp_path: Path) -> None:
+    for option in ("key", "links"):
+        with pytest.raises(ConfigError, match="key and links are for layouts of identified data"):
+            prepare(make_site(2).config(tmp_path / "store", **{option: tmp_path / "file"}))
 
 
 def test_a_negative_number_of_workers_is_refused(tmp_path: Path) -> None:

@@ -30,7 +30,6 @@ from mg3d.audit.examine import (
 )
 from mg3d.audit.outliers import FAR, Outlier, rank
 from mg3d.audit.report_review import review_reports
-from mg3d.audit.unlisted import find_unlisted
 from mg3d.data.faults import Fault
 from mg3d.data.layouts.catalogue import Catalogue
 from mg3d.data.layouts.layout import AUTO, LayoutOptions, read_catalogue
@@ -68,6 +67,12 @@ class AuditConfig:
     """Table of labels that lies elsewhere than the layout expects."""
     reports: Path | None = None
     """Table, file or folder of reports that lies elsewhere than the layout expects."""
+    key: Path | None = None
+    """File of the secret that makes pseudonyms of ids, for layouts of identified data (dicom); made
+    where it is missing. Default: beside the data folder, named as it is. Keep it: with another key
+    all ids change."""
+    links: Path | None = None
+    """Table to write of pseudonyms and the ids they stand for, readable by its owner only."""
     checksums: Path | None = None
     """List of SHA-256 sums as sha256sum writes it; default: SHA256SUMS in the data folder, if
     there is one."""
@@ -111,7 +116,9 @@ def audit(settings: AuditConfig) -> int:
         DataError: If there is nothing that could be looked at.
         StorageError: If the results cannot be written.
     """
-    options = LayoutOptions(labels=settings.labels, reports=settings.reports)
+    options = LayoutOptions(
+        labels=settings.labels, reports=settings.reports, key=settings.key, links=settings.links
+    )
     try:
         catalogue = read_catalogue(settings.data, settings.layout, options)
     except TableError as error:  # nothing to look at, but a fault to name
@@ -158,7 +165,6 @@ def _collect(
         faults += each.own_faults()
     for group in copies:
         faults += group.faults()
-    faults += find_unlisted(catalogue)
     faults += [
         outlier.member.fault("outlier_volume", outlier.says)
         for outlier in outliers
@@ -250,7 +256,7 @@ def _say(kinds: dict[str, dict[str, Any]], out: Path) -> None:
         return
     table = Table(title_justify="left")
     for name in ("severity", "fault", "count", "meaning", "what to do"):
-        table.add_column(name, overflow="fold")
+        table.add_column(name, overflow="fold", no_wrap=name == "fault")
     for name, kind in kinds.items():
         cells = (kind["severity"], name, str(kind["count"]), kind["title"], kind["remedy"])
         table.add_row(*map(escape, cells))

@@ -223,6 +223,7 @@ _TABLES = {
     ),
     "table_fact_malformed": _warn("Metadata not understood", "Correct the cells named."),
     "file_damaged": _warn("Files damaged", _AGAIN),
+    "file_unlisted": _warn("Files that no table names", "Add them to the table, or move them."),
     "table_entry_twice": _note("Entry in two lists"),
     "table_count": _warn("Stated number of scans is wrong", "Check whether scans are missing."),
     "table_split_absent": _warn(
@@ -259,7 +260,6 @@ _TABLES = {
 }
 _COLLECTION = {  # what only a look at all scans and reports shows: `mg3d audit`, not `mg3d prepare`
     "file_checksum": FaultKind("error", "keep", "Checksum differs", _AGAIN),
-    "file_unlisted": _warn("Files that no table names", "Add them to the table, or move them."),
     "duplicate_volume": _warn(
         "The same scan twice", "Keep one; check that each study got its own scan and report."
     ),

@@ -45,6 +45,8 @@ class StoreSettings:
     """Used where the manifest names no split."""
     keep_without_report: bool = False
     """Whether volumes without a report are in the store."""
+    mask_identifiers: bool = False
+    """Whether names, numbers and dates in the reports were masked."""
 
     def to_json(self) -> dict[str, Any]:
         """Nested dictionaries and lists."""
@@ -59,6 +61,7 @@ class StoreSettings:
             clauses=content["clauses"],
             split=SplitConfig(**content["split"]),
             keep_without_report=content["keep_without_report"],
+            mask_identifiers=content.get("mask_identifiers", False),  # stores made before masking
         )
 
 

@@ -1,6 +1,7 @@
 """DICOM with reports: keys of every kind, structured reports, and nothing personal anywhere."""
 
 import csv
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from pydicom import dcmwrite
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.uid import BasicTextSRStorage, ExplicitVRLittleEndian, generate_uid
 
+from mg3d.audit.audit import AuditConfig, audit
 from mg3d.data.grid import GridConfig
 from mg3d.data.layouts.catalogue import Catalogue
 from mg3d.data.layouts.dicom_reports import LAYOUT
@@ -250,3 +252,43 @@ def test_recognition(site: Path, tmp_path: Path) -> None:
     (tmp_path / "empty/notes").write_text("no DICOM")
     assert not LAYOUT.recognise(tmp_path / "empty")
     assert not LAYOUT.recognise(tmp_path / "gone")
+
+
+def test_prepare_takes_key_and_links(site: Path, tmp_path: Path) -> None:
+    """The same key gives the same store, another one other ids; a dry run writes no links."""
+    _table(site / "reports.csv", "AccessionNumber", f"{ONE.accession_number},Clear.")
+    options: dict[str, Any] = {
+        "data": site, "key": tmp_path / "secret", "num_workers": 1, "keep_without_report": True,
+        "geometry": GridConfig(grid=(8, 8, 4), spacing_mm=(3, 3, 3)),
+    }  # fmt: skip
+    links = tmp_path / "links.csv"
+    prepare(PrepareConfig(out=tmp_path / "none", links=links, dry_run=True, **options))
+    assert not links.exists()
+    stores = [
+        prepare(PrepareConfig(out=tmp_path / "linked", links=links, **options)),
+        prepare(PrepareConfig(out=tmp_path / "again", **options)),
+        prepare(PrepareConfig(out=tmp_path / "other", **options | {"key": tmp_path / "new"})),
+    ]
+    ids = [{row.volume_id for row in store.rows} for store in stores if store is not None]
+    assert ids[0] == ids[1]
+    assert not ids[0] & ids[2]
+    with links.open(newline="", encoding="utf-8") as stream:
+        linked = {row["volume_id"]: row["PatientID"] for row in csv.DictReader(stream)}
+    assert set(linked) == ids[0]
+    assert set(linked.values()) == {ONE.patient_id, TWO.patient_id}
+    assert not (site.parent / f"{site.name}.mg3d-key").exists()
+
+
+def test_audit_takes_the_same_key_and_links(site: Path, tmp_path: Path) -> None:
+    key, links = tmp_path / "secret", tmp_path / "links.csv"
+    expected = {row.volume_id for row in _read(site, key=key).rows}
+    audit(
+        AuditConfig(
+            data=site, out=tmp_path / "out", key=key, links=links, fail_on="never", num_workers=1
+        )
+    )
+    document = json.loads((tmp_path / "out/audit.json").read_text(encoding="utf-8"))
+    assert {row["volume_id"] for row in document["volumes"]} == expected
+    with links.open(newline="", encoding="utf-8") as stream:
+        assert {row["volume_id"] for row in csv.DictReader(stream)} == expected
+    assert "file_unlisted" not in document["kinds"]

@@ -22,6 +22,7 @@ from mg3d.data.layouts.layout import Layout, LayoutOptions
 from mg3d.data.layouts.report_table import read_reports
 from mg3d.data.layouts.table import ENDINGS, Record, read_table
 from mg3d.data.layouts.table_error import TableError
+from mg3d.data.layouts.unlisted import with_unlisted
 from mg3d.data.scan import ScanSource
 from mg3d.data.splits import SPLITS
 from mg3d.data.text.reports import Report
@@ -74,7 +75,8 @@ def read(path: Path, options: LayoutOptions) -> Catalogue:
         faults += labels.match({row.study_id for row in rows}, "study")
         names = labels.names
         rows = [replace(row, labels=labels.of(row.study_id)) for row in rows]
-    return assemble(LAYOUT.name, path.parent, rows, label_names=names, faults=faults)
+    catalogue = assemble(LAYOUT.name, path.parent, rows, label_names=names, faults=faults)
+    return with_unlisted(catalogue)
 
 
 def _row(

@@ -19,6 +19,7 @@ from mg3d.data.layouts.side_tables import attach_tables
 from mg3d.data.layouts.site_folder import stem
 from mg3d.data.layouts.table import Record, peek_json, read_json
 from mg3d.data.layouts.table_error import TableError
+from mg3d.data.layouts.unlisted import with_unlisted
 from mg3d.data.scan import ScanSource
 from mg3d.data.splits import Split
 
@@ -75,7 +76,8 @@ def read(path: Path, options: LayoutOptions) -> Catalogue:
     rows, names = attach_tables(rows, options, faults)
     if any(row.patient_id == row.study_id for row in rows):
         faults.append(patients_unknown(rows))
-    return assemble(LAYOUT.name, path.parent, rows, label_names=names, faults=faults)
+    catalogue = assemble(LAYOUT.name, path.parent, rows, label_names=names, faults=faults)
+    return with_unlisted(catalogue)
 
 
 def _fields(entry: Any, place: str) -> dict[str, Any]:

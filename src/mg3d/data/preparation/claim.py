@@ -80,6 +80,8 @@ def claim(out: Path, settings: StoreSettings, *, overwrite: bool) -> None:
     for name in (PREPARING_FILE, STORE_FILE):
         try:
             found = json.loads((out / name).read_text(encoding="utf-8")).get("settings")
+            if isinstance(found, dict):  # what an older version did not know it did by default
+                found = StoreSettings().to_json() | found
         except FileNotFoundError:
             continue
         except (OSError, ValueError, AttributeError):

@@ -20,6 +20,8 @@ from mg3d.data.preparation.claim import claim, refuse_half_removed, refuse_to_dr
 from mg3d.data.preparation.forecast import forecast
 from mg3d.data.preparation.intake import ScanOutcome, set_aside, take_in
 from mg3d.data.preparation.lock import locked
+from mg3d.data.preparation.masked_reports import mask_reports
+from mg3d.data.preparation.notices import show_notices
 from mg3d.data.preparation.plan import Plan, make_plan, with_faults
 from mg3d.data.preparation.pool import run_jobs
 from mg3d.data.preparation.publication import publish
@@ -51,6 +53,12 @@ class PrepareConfig:
     study_id and one column a finding (1, 0 or empty)."""
     reports: Path | None = None
     """Table, file or folder of reports that lies elsewhere than the layout expects."""
+    key: Path | None = None
+    """File of the secret that makes pseudonyms of ids, for layouts of identified data (dicom); made
+    where it is missing. Default: beside the data folder, named as it is. Keep it: with another key
+    all ids change."""
+    links: Path | None = None
+    """Table to write of pseudonyms and the ids they stand for, readable by its owner only."""
     geometry: GridConfig = field(default_factory=GridConfig)
     """The model grid."""
     clauses: ClauseRule = "sentence"
@@ -59,6 +67,9 @@ class PrepareConfig:
     """Division by patient, where the manifest has no column split."""
     keep_without_report: bool = False
     """Keep volumes without a report; only masked_volume learns from them."""
+    mask_identifiers: bool = False
+    """Put [name], [date] ... in place of what rules take for identifiers in reports. A help for
+    de-identification, not a proof of it."""
     allow_quarantine: bool = False
     """Exit with 0 even if scans had to be set aside."""
     overwrite: bool = False
@@ -109,14 +120,13 @@ def prepare(settings: PrepareConfig) -> VolumeStore | None:
         StorageError: If the store cannot be written.
         MissingExtraError: If the backend is not installed.
     """
-    options = LayoutOptions(labels=settings.labels, reports=settings.reports)
-    catalogue = read_catalogue(settings.data, settings.layout, options)
-    catalogue.require_sound(settings.data)
+    catalogue = _read(settings)
     store_settings = StoreSettings(
         geometry=settings.geometry,
         clauses=settings.clauses,
         split=settings.split,
         keep_without_report=settings.keep_without_report,
+        mask_identifiers=settings.mask_identifiers,
     )
     if settings.dry_run:
         forecast(_plan(catalogue, settings), settings.out, settings.workers).show(settings.out)
@@ -140,6 +150,24 @@ def prepare(settings: PrepareConfig) -> VolumeStore | None:
             "the same command again, or accept it with --allow_quarantine true."
         )
     return VolumeStore.open(settings.out)
+
+
+def _read(settings: PrepareConfig) -> Catalogue:
+    """What the layout finds, its reports masked if asked for; says what is odd about it."""
+    options = LayoutOptions(
+        labels=settings.labels,
+        reports=settings.reports,
+        key=settings.key,
+        links=None if settings.dry_run else settings.links,
+    )
+    catalogue = read_catalogue(settings.data, settings.layout, options)
+    catalogue.require_sound(settings.data)
+    show_notices(catalogue.faults)
+    if settings.mask_identifiers:
+        catalogue, counts = mask_reports(catalogue)
+        kinds = ", ".join(f"{kind} {number}" for kind, number in sorted(counts.items()))
+        console.print(f"masked in the reports: {kinds or 'nothing'}")
+    return catalogue
 
 
 def _removed(settings: PrepareConfig) -> RemovedPatients:

@@ -25,6 +25,7 @@ from mg3d.data.store import (
     to_jsonl,
     volume_path,
 )
+from mg3d.data.text.report_faults import check_report
 from mg3d.files import write_atomic
 
 
@@ -140,11 +141,12 @@ def _index_row(row: CatalogueRow, outcome: ScanOutcome, settings: StoreSettings)
 
 
 def _report_rows(rows: Sequence[CatalogueRow]) -> Iterator[dict[str, Any]]:
-    """One row a study, sorted by study."""
+    """One row a study, sorted by study; of what is wrong with a report, the kinds alone."""
     reports = {row.study_id: row.report for row in rows}
     for study_id, report in sorted(reports.items()):
         yield {
             "study_id": study_id, "findings": report.findings, "impression": report.impression,
+            "faults": sorted({kind for kind, _ in check_report(report)} - {"report_missing"}),
         }  # fmt: skip
 
 

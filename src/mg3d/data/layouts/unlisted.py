@@ -1,13 +1,23 @@
-"""Files that lie beside the listed scans and that no table names: forgotten, or left behind."""
+"""Files that lie beside the listed scans and that no table names: forgotten, or left behind.
+
+For layouts whose table names each file; those that list the folder say themselves what they leave
+out, and why.
+"""
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from mg3d.data.faults import Fault
 from mg3d.data.layouts.catalogue import Catalogue
 from mg3d.data.layouts.matching import listed
 from mg3d.data.scan import READERS
+
+
+def with_unlisted(catalogue: Catalogue) -> Catalogue:
+    """A catalogue with what `find_unlisted` finds among its faults."""
+    return replace(catalogue, faults=(*catalogue.faults, *find_unlisted(catalogue)))
 
 
 def find_unlisted(catalogue: Catalogue) -> list[Fault]:
@@ -20,8 +30,7 @@ def find_unlisted(catalogue: Catalogue) -> list[Fault]:
     sources = {_absolute(row.source.path) for row in catalogue.rows}
     below = [path for path in sources if path.is_relative_to(root)]
     tops = {path.relative_to(root).parts[0] for path in below if path.parent != root}
-    folders = {path for path in sources if path.is_dir()}
-    found = {path for top in tops for path in _scans(root / top, folders)}
+    found = {path for top in tops for path in _scans(root / top, sources)}
     if any(path.parent == root for path in below):  # scans beside the table itself
         found |= {path for path in root.iterdir() if path.is_file() and _is_scan(path)}
     unlisted = sorted(path.relative_to(root).as_posix() for path in found - sources)
@@ -33,11 +42,11 @@ def find_unlisted(catalogue: Catalogue) -> list[Fault]:
     return [Fault(kind="file_unlisted", message=message)]
 
 
-def _scans(top: Path, folders: set[Path]) -> Iterator[Path]:
+def _scans(top: Path, sources: set[Path]) -> Iterator[Path]:
     """Files with an ending of a reader, outside the folders that are scans themselves."""
     for folder, below, names in os.walk(top):
         here = Path(folder)
-        if here in folders:
+        if here in sources:
             below.clear()
             continue
         yield from (here / name for name in names if _is_scan(here / name))

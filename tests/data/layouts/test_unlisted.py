@@ -1,12 +1,15 @@
 """Files that no row names: found beside listed scans, not in folders of other material."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from mg3d.audit.unlisted import find_unlisted
+from mg3d.data.faults import Fault
 from mg3d.data.layouts.catalogue import Catalogue, CatalogueRow
+from mg3d.data.layouts.layout import AUTO, LayoutOptions, read_catalogue
+from mg3d.data.layouts.unlisted import find_unlisted, with_unlisted
 from mg3d.data.scan import ScanSource
 from mg3d.data.text.reports import Report
 
@@ -62,3 +65,26 @@ def test_private_names_stay_private(site: Path) -> None:
     private = replace(catalogue(site, "a/1.nii.gz"), private_names=True)
     (fault,) = find_unlisted(private)
     assert "nii" not in fault.message
+
+
+def test_what_a_layout_has_noticed_stays(site: Path) -> None:
+    before = replace(
+        catalogue(site, "a/1.nii.gz"), faults=(Fault(kind="split_rule", message="by fold"),)
+    )
+    assert [fault.kind for fault in with_unlisted(before).faults] == ["split_rule", "file_unlisted"]
+
+
+def test_each_layout_says_once_what_it_leaves_out(tmp_path: Path) -> None:
+    """One that lists the folder itself, and ones whose table names each file."""
+    make(tmp_path / "raw", "imagesTr/case_0000.nii.gz", "imagesTr/stray.nii.gz")
+    description = {
+        "channel_names": {"0": "CT"}, "numTraining": 1, "file_ending": ".nii.gz", "labels": {},
+    }  # fmt: skip
+    (tmp_path / "raw/dataset.json").write_text(json.dumps(description))
+    make(tmp_path / "list", "images/1.nii.gz", "images/2.nii.gz")
+    (tmp_path / "list/list.json").write_text(json.dumps({"training": ["images/1.nii.gz"]}))
+    table = "study_id,patient_id,image\n1,1,images/1.nii.gz\n"
+    (tmp_path / "list/list.csv").write_text(table)
+    for place in ("raw", "list/list.json", "list/list.csv"):
+        faults = read_catalogue(tmp_path / place, AUTO, LayoutOptions()).faults
+        assert [fault.kind for fault in faults].count("file_unlisted") == 1, place
