@@ -21,6 +21,7 @@ from mg3d.audit import examine
 from mg3d.audit.audit import AuditConfig, audit
 from mg3d.cli import main
 from mg3d.errors import ConfigError, DataError, StorageError
+from mg3d.progress import console
 
 
 def settings(site: Site, out: Path, **options: Any) -> AuditConfig:
@@ -142,6 +143,17 @@ def test_reports_may_be_absent_by_choice(site: Site, tmp_path: Path) -> None:
     assert document(tmp_path / "out")["kinds"] == {}
 
 
+def test_names_of_faults_are_whole_in_a_narrow_log(
+    site: Site, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(console, "_width", 80)
+    site.row["impression"] = ""
+    site.finish()
+    console.quiet = False
+    audit(settings(site, tmp_path / "out"))
+    assert "report_impression_missing" in capfd.readouterr().err  # what a search of logs is for
+
+
 def test_foreign_folders_are_left_alone(site: Site, tmp_path: Path) -> None:
     site.finish()
     with pytest.raises(ConfigError, match="holds other files than an audit"):
@@ -234,8 +246,10 @@ def test_nothing_personal_and_no_report_text_comes_out(
 ) -> None:
     plant(site)
     site.finish()
+    console.quiet = False  # or there is nothing to leak
     audit(settings(site, tmp_path / "out", fail_on="never"))
     said = capfd.readouterr()
+    assert "audit.html" in said.err
     texts = {"out": said.out.encode(), "err": said.err.encode()} | content(tmp_path / "out")
     secrets = [SECRET, "19110203", "0048291", *(row["findings"][:40] for row in site.rows)]
     for name, text in texts.items():
