@@ -22,6 +22,7 @@ from mg3d.data.preparation.prepare import PrepareConfig, prepare
 from mg3d.data.text.reports import Report
 from mg3d.data.volume import Volume
 from mg3d.phantom.export.dicom_series import SeriesIdentity, write_dicom_series
+from mg3d.progress import console
 
 Kinds = Callable[[Catalogue], list[str]]
 SECRET = "MUSTERMANN"
@@ -201,6 +202,7 @@ def test_nothing_personal_reaches_catalogue_or_store(
     assert not any(secret in said for secret in (SECRET, *uids))
     assert catalogue.private_names
     assert [fault.kind for fault in catalogue.faults] == ["file_damaged", "report_orphan"]
+    console.quiet = False  # or nothing is printed that could leak
     store = prepare(
         PrepareConfig(
             data=site, out=tmp_path / "store", num_workers=1,
@@ -210,6 +212,7 @@ def test_nothing_personal_reaches_catalogue_or_store(
     assert len(store.rows) == 3
     content = b"".join(p.read_bytes() for p in (tmp_path / "store").rglob("*") if p.is_file())
     printed = "".join(capsys.readouterr())
+    assert "3 volumes in the store" in " ".join(printed.split())
     for secret in (SECRET, *uids):
         assert secret.encode() not in content
         assert secret not in printed
