@@ -8,9 +8,7 @@ from mg3d.data.scan import ScanSource
 from mg3d.data.text.identifiers import find_identifiers
 from mg3d.data.text.reports import Report
 
-NAMED = Report(
-    "Compared to 03/14/2019. <b>No</b> nodule.", "Dr. Zzyzx was called on 03/15/2019."
-)
+NAMED = Report("Compared to 03/14/2019. <b>No</b> nodule.", "Dr. Zzyzx was called on 03/15/2019.")
 PLAIN = Report("Clear lungs.", "")
 
 
