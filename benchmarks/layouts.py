@@ -18,7 +18,7 @@ import numpy as np
 from mg3d.data.grid import GridConfig
 from mg3d.data.layouts.catalogue import Catalogue
 from mg3d.data.layouts.layout import LayoutOptions, read_catalogue
-from mg3d.data.scan import read_scan
+from mg3d.data.reading import read_scan
 from mg3d.data.volume import Volume
 from mg3d.files import write_json
 from mg3d.phantom.export.exporter import Exporter, exporters, write_csv

@@ -35,7 +35,7 @@ from mg3d.data.dataset import StudyDataset, collate
 from mg3d.data.grid import GridConfig
 from mg3d.data.hounsfield import scale_hu
 from mg3d.data.preparation.prepare import PrepareConfig, prepare
-from mg3d.data.scan import read_volume
+from mg3d.data.reading import read_volume
 from mg3d.data.store import VolumeStore
 from mg3d.data.text.reports import Report
 from mg3d.data.text.tokens import ReportTokenizer

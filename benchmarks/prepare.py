@@ -29,7 +29,8 @@ from comparison import Comparison, interleaved_medians
 from mg3d.data.examination import examine
 from mg3d.data.grid import GridConfig
 from mg3d.data.preparation.intake import ScanJob, encode_scan
-from mg3d.data.scan import ScanSource, read_scan
+from mg3d.data.reading import read_scan
+from mg3d.data.scan import ScanSource
 from mg3d.data.streams import gunzip
 from mg3d.phantom.phantom import nifti_bytes
 from mg3d.phantom.settings import PhantomConfig

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mg3d.data.anatomy import look_at
-from mg3d.data.scan import read_volume
+from mg3d.data.reading import read_volume
 from mg3d.data.volume import Volume
 from mg3d.phantom.settings import PhantomConfig
 from mg3d.phantom.study import plan_study, render

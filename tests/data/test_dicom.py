@@ -37,7 +37,8 @@ from pydicom.uid import (
 )
 
 from mg3d.data.readers.dicom.index import index_dicom
-from mg3d.data.scan import Scan, ScanSource, Stated, read_scan, read_volume, source_files
+from mg3d.data.reading import read_scan, read_volume, source_files
+from mg3d.data.scan import Scan, ScanSource, Stated
 from mg3d.data.scan_error import ScanError
 from mg3d.data.volume import Volume
 from mg3d.phantom.export.dicom_series import SYNTAXES, write_dicom_series

@@ -6,7 +6,8 @@ from dicom_cases import SLICES, ct_slice, hu, write
 from pydicom.fileset import FileSet
 
 from mg3d.data.readers.dicom.directory import listed_files
-from mg3d.data.scan import ScanSource, read_scan, source_files
+from mg3d.data.reading import read_scan, source_files
+from mg3d.data.scan import ScanSource
 from mg3d.data.scan_error import ScanError
 
 

@@ -10,7 +10,8 @@ import pytest
 
 from mg3d.data.examination import check_geometry, examine
 from mg3d.data.faults import FAULTS
-from mg3d.data.scan import Scan, ScanSource, read_scan
+from mg3d.data.reading import read_scan
+from mg3d.data.scan import Scan, ScanSource
 from mg3d.data.scan_error import ScanError
 from mg3d.data.volume import Volume
 

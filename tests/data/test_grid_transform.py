@@ -8,7 +8,8 @@ from scipy import ndimage
 
 from mg3d.data.grid import GridConfig
 from mg3d.data.grid_transform import GridTransform
-from mg3d.data.scan import ScanSource, read_scan
+from mg3d.data.reading import read_scan
+from mg3d.data.scan import ScanSource
 from mg3d.data.volume import Volume
 from mg3d.errors import DataError
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from mg3d.data.hounsfield import check_hu, scale_hu
-from mg3d.data.scan import ScanSource, Stated, read_scan, read_volume
+from mg3d.data.reading import read_scan, read_volume
+from mg3d.data.scan import ScanSource, Stated
 from mg3d.data.scan_error import ScanError
 
 

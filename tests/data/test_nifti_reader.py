@@ -11,7 +11,8 @@ import nibabel
 import numpy as np
 import pytest
 
-from mg3d.data.scan import ScanSource, read_scan, read_volume
+from mg3d.data.reading import read_scan, read_volume
+from mg3d.data.scan import ScanSource
 from mg3d.data.scan_error import ScanError
 
 AFFINE = np.array([[-0.7, 0, 0, 90], [0, 0.8, 0, -40], [0, 0, 2.5, 7], [0, 0, 0, 1.0]])

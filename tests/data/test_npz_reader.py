@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from mg3d.data.hounsfield import check_hu
-from mg3d.data.scan import ScanSource, Stated, read_scan
+from mg3d.data.reading import read_scan
+from mg3d.data.scan import ScanSource, Stated
 from mg3d.data.scan_error import ScanError
 
 RAD_CHEST = Stated(array_name="ct", axes="IPL", spacing_mm=(0.8, 0.8, 0.8))

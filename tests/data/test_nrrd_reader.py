@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import SimpleITK
 
-from mg3d.data.scan import ScanSource, Stated, read_scan, read_volume, source_files
+from mg3d.data.reading import read_scan, read_volume, source_files
+from mg3d.data.scan import ScanSource, Stated
 from mg3d.data.scan_error import ScanError
 
 TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])

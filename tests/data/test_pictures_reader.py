@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mg3d.data.scan import ScanSource, Stated, read_scan, source_files
+from mg3d.data.reading import read_scan, source_files
+from mg3d.data.scan import ScanSource, Stated
 from mg3d.data.scan_error import ScanError
 
 STATED = Stated(window_hu=(-1000.0, 1000.0), axes="LPI", spacing_mm=(0.75, 0.75, 5.0))

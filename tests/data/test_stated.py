@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from mg3d.data.hounsfield import check_hu
-from mg3d.data.scan import ScanSource, Stated, read_scan
+from mg3d.data.reading import read_scan
+from mg3d.data.scan import ScanSource, Stated
 from mg3d.data.scan_error import ScanError
 from mg3d.data.stated import place, rescale
 

@@ -19,7 +19,8 @@ from mg3d.audit.checksums import cached_checksums
 from mg3d.audit.thumbnail import thumbnail
 from mg3d.audit.volume_facts import Geometry, VolumeFacts, content_facts
 from mg3d.data import examination
-from mg3d.data.scan import Scan, ScanSource, read_scan, source_files
+from mg3d.data.reading import read_scan, source_files
+from mg3d.data.scan import Scan, ScanSource
 from mg3d.data.scan_error import ScanError
 from mg3d.files import sha256, write_atomic, write_json
 

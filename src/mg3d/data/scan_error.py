@@ -1,5 +1,6 @@
 """ScanError: why one scan cannot be used, with the name of its fault."""
 
+from collections.abc import Callable
 from typing import Self
 
 from mg3d.data.faults import FAULTS
@@ -25,3 +26,11 @@ class ScanError(DataError):
             f"{error.strerror or type(error).__name__} while reading the file. Check its rights "
             "and the disk, then run the same command again."
         )
+
+
+def ask(question: Callable[[], bool]) -> bool:
+    """The answer of the file system, which may refuse one: no rights, a disk that fails."""
+    try:
+        return question()
+    except OSError as error:
+        raise ScanError.from_os(error) from error

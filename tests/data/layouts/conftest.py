@@ -11,7 +11,7 @@ import pytest
 
 from mg3d.data.layouts.catalogue import Catalogue
 from mg3d.data.layouts.layout import LayoutOptions, read_catalogue
-from mg3d.data.scan import read_volume
+from mg3d.data.reading import read_volume
 from mg3d.data.volume import Volume
 from mg3d.phantom.export.exporter import Exporter, exporters, write_nifti
 from mg3d.phantom.phantom import PhantomConfig, phantom

@@ -14,7 +14,7 @@ from mg3d.data.layouts.ct_rate import HELD_OUT
 from mg3d.data.layouts.ctrg_chest import WINDOW_HU
 from mg3d.data.layouts.layout import layouts
 from mg3d.data.preparation.prepare import PrepareConfig, prepare
-from mg3d.data.scan import read_scan
+from mg3d.data.reading import read_scan
 from mg3d.data.splits import split_of
 from mg3d.data.volume_file import map_voxels, read_header
 from mg3d.phantom.export.exporter import exporters

@@ -10,7 +10,7 @@ from openpyxl import load_workbook
 from PIL import Image
 
 from mg3d.data.layouts.catalogue import Catalogue
-from mg3d.data.scan import read_volume
+from mg3d.data.reading import read_volume
 from mg3d.phantom.export.exporter import exporters
 from mg3d.phantom.export.rad_chestct import npz_bytes
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from mg3d.data.faults import Fault
 from mg3d.data.layouts.catalogue import Catalogue
 from mg3d.data.layouts.matching import listed
-from mg3d.data.scan import READERS
+from mg3d.data.reading import READERS
 
 
 def with_unlisted(catalogue: Catalogue) -> Catalogue:

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mg3d.data.scan import ScanSource, source_files
+from mg3d.data.reading import source_files
+from mg3d.data.scan import ScanSource
 from mg3d.data.scan_error import ScanError
 from mg3d.files import sha256
 

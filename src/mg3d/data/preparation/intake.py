@@ -13,7 +13,8 @@ from mg3d.data.examination import examine
 from mg3d.data.faults import FAULTS
 from mg3d.data.grid import GridConfig
 from mg3d.data.preparation.identity import holds, identify
-from mg3d.data.scan import Scan, ScanSource, Stated, read_scan
+from mg3d.data.reading import read_scan
+from mg3d.data.scan import Scan, ScanSource, Stated
 from mg3d.data.scan_error import ScanError
 from mg3d.data.store import STORE_FILE, volume_path
 from mg3d.data.volume import Volume

@@ -2,8 +2,7 @@
 
 from pathlib import Path
 
-from mg3d.data.scan import ask
-from mg3d.data.scan_error import ScanError
+from mg3d.data.scan_error import ScanError, ask
 
 
 def data_beside(header: Path, name: str) -> Path:

@@ -61,7 +61,7 @@ def read(source: ScanSource) -> Scan:
     """Read a MetaImage, plain or compressed.
 
     Raises:
-        ScanError: See `mg3d.data.scan.read_scan`.
+        ScanError: See `mg3d.data.reading.read_scan`.
     """
     try:
         header = _header(source.path)

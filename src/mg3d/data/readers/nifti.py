@@ -35,7 +35,7 @@ def read(source: ScanSource) -> Scan:
     """Read a NIfTI-1 or NIfTI-2 file, its header scaling applied.
 
     Raises:
-        ScanError: See `mg3d.data.scan.read_scan`.
+        ScanError: See `mg3d.data.reading.read_scan`.
     """
     path = source.path
     try:

@@ -41,7 +41,7 @@ def read(source: ScanSource) -> Scan:
     "train_images[3]" is the fourth volume of an array of volumes.
 
     Raises:
-        ScanError: See `mg3d.data.scan.read_scan`.
+        ScanError: See `mg3d.data.reading.read_scan`.
     """
     try:
         with zipfile.ZipFile(source.path) as archive:

@@ -69,7 +69,7 @@ def read(source: ScanSource) -> Scan:
     """Read an NRRD file in the encodings raw and gzip.
 
     Raises:
-        ScanError: See `mg3d.data.scan.read_scan`.
+        ScanError: See `mg3d.data.reading.read_scan`.
     """
     try:
         header = _header(source.path)

@@ -43,7 +43,7 @@ def read(source: ScanSource) -> Scan:
     """Read the pictures of a folder as one volume.
 
     Raises:
-        ScanError: See `mg3d.data.scan.read_scan`.
+        ScanError: See `mg3d.data.reading.read_scan`.
     """
     slices = files(source)
     if len(slices) < 2:

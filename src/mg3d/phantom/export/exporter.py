@@ -18,7 +18,7 @@ import numpy as np
 
 import mg3d.phantom.export
 from mg3d.data.layouts.catalogue import Catalogue, CatalogueRow
-from mg3d.data.scan import read_scan
+from mg3d.data.reading import read_scan
 from mg3d.data.volume import Volume
 from mg3d.files import write_atomic
 from mg3d.phantom.phantom import nifti_bytes

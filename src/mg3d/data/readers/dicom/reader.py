@@ -20,8 +20,8 @@ from mg3d.data.readers.dicom.pixels import PixelReader, Plane
 from mg3d.data.readers.dicom.rescale import check_rescale
 from mg3d.data.readers.dicom.series import Series, choice_faults, choose, slices_of
 from mg3d.data.readers.dicom.stack import Stack, normal_of, stack
-from mg3d.data.scan import Scan, ScanSource, Stated, ask
-from mg3d.data.scan_error import ScanError
+from mg3d.data.scan import Scan, ScanSource, Stated
+from mg3d.data.scan_error import ScanError, ask
 from mg3d.data.stated import rescale
 from mg3d.data.volume import Volume
 
@@ -46,7 +46,7 @@ def read(source: ScanSource) -> Scan:
             ``series_uid`` names the series to take.
 
     Raises:
-        ScanError: No CT series, or one whose slices form no volume; see `mg3d.data.scan`.
+        ScanError: No CT series, or one whose slices form no volume; see `mg3d.data.reading`.
     """
     frames, faults = _frames(source)
     rescale_faults = check_rescale(frames)

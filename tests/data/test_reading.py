@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mg3d.data.scan import PICTURES, READERS, ScanSource, read_scan, source_files
+from mg3d.data.reading import READERS, read_scan, source_files
+from mg3d.data.scan import PICTURES, ScanSource
 from mg3d.data.scan_error import ScanError
 
 
