@@ -112,12 +112,12 @@ def parse(kind: Any, command: str, arguments: list[str], summary: str = "") -> A
 
     jsonargparse.set_parsing_settings(docstring_parse_attribute_docstrings=True)
     recipe, rest = _take_recipe(command, arguments)
-    positional = "RECIPE " if command in RECIPE_FIRST else ""
+    positional = ["RECIPE"] if command in RECIPE_FIRST else []
     required = [f.name for f in dataclasses.fields(kind) if _is_required(f)]
     rest = _join_lists(_name_positionals(rest, required, command), _list_options(kind))
     parser = jsonargparse.ArgumentParser(
         prog=f"mg3d {command}",
-        usage=f"mg3d {command} {positional}{' '.join(n.upper() for n in required)} [options]",
+        usage=" ".join(["mg3d", command, *positional, *map(str.upper, required), "[options]"]),
         description=f"{summary}. {NOTICE}",
         allow_abbrev=False,  # an option that a later version adds must not change what a word means
         exit_on_error=False,

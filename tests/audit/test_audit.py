@@ -242,8 +242,13 @@ def plant_dicom_names(site: Site) -> None:
     "plant", [plant_names, plant_dicom_names], ids=lambda plant: plant.__name__
 )
 def test_nothing_personal_and_no_report_text_comes_out(
-    plant: Any, site: Site, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    plant: Any,
+    site: Site,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(console, "width", 300)  # no name is folded
     plant(site)
     site.finish()
     console.quiet = False  # or there is nothing to leak

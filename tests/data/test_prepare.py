@@ -473,10 +473,13 @@ def test_faults_of_reports_are_stored_by_kind(make_site: Any, tmp_path: Path) ->
     assert found["s2"] == []  # kept by choice
 
 
-def test_what_the_tables_have_wrong_is_said(make_site: Any, tmp_path: Path, capsys: Any) -> None:
+def test_what_the_tables_have_wrong_is_said(
+    make_site: Any, tmp_path: Path, capsys: Any, monkeypatch: Any
+) -> None:
     site = make_site(3)
     site.image(0).with_name("forgotten.nii.gz").write_bytes(b"")
     console.quiet = False
+    monkeypatch.setattr(console, "width", 300)  # no name is folded
     prepare(site.config(tmp_path / "store"))
     said = "".join(capsys.readouterr().err.split())
     assert said.count("file_unlisted") == 1

@@ -29,7 +29,8 @@ def find_unlisted(catalogue: Catalogue) -> list[Fault]:
     root = _absolute(catalogue.folder)
     sources = {_absolute(row.source.path) for row in catalogue.rows}
     below = [path for path in sources if path.is_relative_to(root)]
-    tops = {path.relative_to(root).parts[0] for path in below if path.parent != root}
+    # an empty cell names the folder itself
+    tops = {path.relative_to(root).parts[0] for path in below if root not in (path, path.parent)}
     found = {path for top in tops for path in _scans(root / top, sources)}
     if any(path.parent == root for path in below):  # scans beside the table itself
         found |= {path for path in root.iterdir() if path.is_file() and _is_scan(path)}
