@@ -28,7 +28,8 @@ def find_unlisted(catalogue: Catalogue) -> list[Fault]:
     """
     root = _absolute(catalogue.folder)
     sources = {_absolute(row.source.path) for row in catalogue.rows}
-    below = [path for path in sources if path.is_relative_to(root)]
+    # a damaged table may name what no file system can: a name with a null character
+    below = [path for path in sources if path.is_relative_to(root) and "\0" not in str(path)]
     # an empty cell names the folder itself
     tops = {path.relative_to(root).parts[0] for path in below if root not in (path, path.parent)}
     found = {path for top in tops for path in _scans(root / top, sources)}
