@@ -1,11 +1,19 @@
 """Products by oneDNN and by the fallback are products, whatever the strides."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor
 
 from mg3d.model import products
-from mg3d.model.products import input_gradient, linear, weight_gradient
+from mg3d.model.products import (
+    input_gradient,
+    linear,
+    multiplies_exactly,
+    through_onednn,
+    weight_gradient,
+)
 
 SHAPES = [(1, 1, 1), (7, 3, 5), (686, 48, 144), (343, 192, 48), (64, 12, 48), (2, 384, 1536)]
 
@@ -14,6 +22,7 @@ SHAPES = [(1, 1, 1), (7, 3, 5), (686, 48, 144), (343, 192, 48), (64, 12, 48), (2
 def kernel(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     if request.param == "fallback":
         monkeypatch.setattr(products, "ONEDNN_LINEAR", None)
+        monkeypatch.setattr(products, "_is_exact", lambda: False)
     elif products.ONEDNN_LINEAR is None:
         pytest.skip("this build of PyTorch has no oneDNN")
     return str(request.param)
@@ -64,3 +73,48 @@ def test_oneDNN_is_used_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:  #
     for dtype in (torch.float32, torch.float64, torch.bfloat16):
         linear(torch.ones(2, 3, dtype=dtype), torch.ones(4, 3, dtype=dtype))
     assert calls == [torch.float32]
+
+
+@pytest.mark.parametrize(
+    "shape", [(3, 5, 16, 7), (6, 343, 16, 343), (6, 343, 343, 16), (1, 2, 1, 1)]
+)
+def test_batched_products_are_float32_products_through_either_library(
+    kernel: str, shape: tuple[int, int, int, int]
+) -> None:
+    torch.manual_seed(2)
+    batch, rows, inner, columns = shape
+    left, right = torch.randn(batch, rows, inner), torch.randn(batch, inner, columns)
+    exact = left.double() @ right.double()
+    with through_onednn():
+        for x in (left, left.mT.contiguous().mT):
+            for y in (right, right.mT.contiguous().mT):
+                assert error(x @ y, exact) < 1e-6  # measured 3e-7; bfloat16 would give 4e-3
+
+
+def test_the_setting_of_precision_is_left_as_it_was() -> None:
+    switch = torch.backends.mkldnn.matmul
+    before = switch.fp32_precision
+    with through_onednn():
+        with through_onednn():
+            pass
+        assert switch.fp32_precision == ("bf16" if products._is_exact() else before)
+    assert switch.fp32_precision == before
+    with pytest.raises(ValueError, match="within"), through_onednn():
+        raise ValueError("within")
+    assert switch.fp32_precision == before
+
+
+@pytest.mark.parametrize("side", [0, 1])
+def test_products_that_round_their_factors_are_recognised(side: int) -> None:
+    def rounding(bits: int) -> Callable[[Tensor, Tensor], Tensor]:
+        def product(*factors: Tensor) -> Tensor:
+            mantissa, exponent = factors[side].double().frexp()
+            rounded = (mantissa * 2**bits).round().ldexp(exponent - bits).float()
+            return torch.matmul(*(rounded if i == side else factors[i] for i in (0, 1)))
+
+        return product
+
+    assert multiplies_exactly(torch.matmul)
+    assert multiplies_exactly(rounding(24))
+    assert not multiplies_exactly(rounding(11))  # TF32
+    assert not multiplies_exactly(rounding(8))  # bfloat16

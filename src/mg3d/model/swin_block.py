@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, cast
 import torch
 from torch import Tensor, nn
 
+from mg3d.model.products import through_onednn
 from mg3d.model.token_layers import (
     BlockWeights,
     Entered,
@@ -25,6 +26,7 @@ from mg3d.model.token_layers import (
     enter_backward,
     leave,
     leave_backward,
+    result_of,
 )
 from mg3d.model.window_attention import AttentionKernel, box_bias, kernel_for
 from mg3d.model.window_boxes import (
@@ -188,12 +190,12 @@ class _BoxwiseBlock(torch.autograd.Function):
         result = torch.empty_like(tokens)
         kept: list[Tensor] = []
         ctx.plan, ctx.chunks = plan, []
-        with torch.autocast(x.device.type, enabled=False):
+        with torch.autocast(x.device.type, enabled=False), through_onednn():
             for group in plan.groups:
                 bias = plan.bias(weights.bias_table, group)
                 for index in plan.chunks(group, tokens):
                     chunk = _run(_take(tokens, index), index, weights, bias, group, plan.kernel)
-                    _put(result, index, chunk.left.result)
+                    _put(result, index, result_of(chunk.left, weights))
                     if plan.differentiable and plan.recompute:
                         kept += [chunk.mixed, chunk.kept]
                     elif plan.differentiable:
@@ -212,7 +214,7 @@ class _BoxwiseBlock(torch.autograd.Function):
         tokens, grad_result = (value.detach().reshape(-1, value.shape[-1]) for value in (x, grad))
         grad_tokens = torch.empty_like(tokens)
         chunks, kept = iter(ctx.chunks), iter(saved[count:])
-        with torch.autocast(x.device.type, enabled=False):
+        with torch.autocast(x.device.type, enabled=False), through_onednn():
             for group in plan.groups:
                 with torch.enable_grad():
                     table = weights.bias_table.detach().requires_grad_()
@@ -281,7 +283,6 @@ def _backward(
     grads = kernel.backward(
         _split_heads(grad_mixed, entered.q),
         *(entered.q, entered.k, entered.v, bias),
-        _split_heads(chunk.mixed, entered.q),
         chunk.kept,
     )
     grad_bias += grads.bias

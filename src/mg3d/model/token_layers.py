@@ -69,7 +69,11 @@ class WeightGradients:
     def add_linear(self, layer: str, grad_TO: Tensor, x_TI: Tensor) -> None:
         """Add the shares of a linear layer's weight and bias."""
         if self.wants(f"{layer}_weight"):
-            self._sums[f"{layer}_weight"] += weight_gradient(grad_TO, x_TI)
+            total = self._sums[f"{layer}_weight"]
+            if total.dtype == x_TI.dtype:
+                torch.addmm(total, grad_TO.t(), x_TI, out=total)
+            else:
+                total += weight_gradient(grad_TO, x_TI)
         if self.wants(f"{layer}_bias"):
             self._sums[f"{layer}_bias"] += grad_TO.sum(dim=0)
 
@@ -97,7 +101,7 @@ class Entered(NamedTuple):
 
 
 class Left(NamedTuple):
-    """Result of `leave`, and what its gradient needs."""
+    """What `leave` computes and its gradient needs."""
 
     middle: Tensor
     """The stream between attention and MLP."""
@@ -105,7 +109,6 @@ class Left(NamedTuple):
     hidden: Tensor
     """Of the MLP, before its activation."""
     active: Tensor
-    result: Tensor
 
 
 def enter(
@@ -146,13 +149,16 @@ def enter_backward(
 
 
 def leave(tokens_TC: Tensor, mixed_TC: Tensor, weights: BlockWeights) -> Left:
-    """What follows attention: projection, residual, MLP, residual."""
+    """What follows attention, up to the last product: projection, residual, MLP."""
     middle = _add(tokens_TC, linear(mixed_TC, weights.proj_weight, weights.proj_bias))
     normed = _normalise(middle, weights.norm2_weight, weights.norm2_bias, weights.linear1_weight)
     hidden = linear(normed.value, weights.linear1_weight, weights.linear1_bias)
-    active = F.gelu(hidden)
-    result = _add(middle, linear(active, weights.linear2_weight, weights.linear2_bias))
-    return Left(middle, normed, hidden, active, result)
+    return Left(middle, normed, hidden, F.gelu(hidden))
+
+
+def result_of(left: Left, weights: BlockWeights) -> Tensor:
+    """The block's result, which the backward pass does not need."""
+    return _add(left.middle, linear(left.active, weights.linear2_weight, weights.linear2_bias))
 
 
 def leave_backward(

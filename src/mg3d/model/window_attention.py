@@ -78,10 +78,9 @@ class AttentionKernel(Protocol):
         k_WHmd: Tensor,
         v_WHmd: Tensor,
         bias_Hnm: Tensor,
-        attended_WHnd: Tensor,
         kept: Tensor,
     ) -> Gradients:
-        """Gradients from that of the attended values, the inputs and both results of `attend`."""
+        """Gradients from that of the attended values, the inputs and what `attend` kept."""
 
 
 def kernel_for(device: torch.device) -> AttentionKernel:
@@ -110,14 +109,15 @@ class SlicedAttention:
         """See `AttentionKernel`."""
         attended = torch.empty_like(q_WHnd)
         log_total = bias_Hnm.new_empty(*q_WHnd.shape[:3], 1)
+        is_safe = _largest_score(q_WHnd, k_WHmd, bias_Hnm) < _room(v_WHmd.dtype)
         for part in _slices(q_WHnd, bias_Hnm, self._slice_bytes):
             scores = _scores(q_WHnd[part], k_WHmd[part], bias_Hnm)
-            highest = scores.amax(dim=-1, keepdim=True)  # without it, scores above 128 overflow
-            weights = scores.sub_(highest).exp2_()
+            highest = None if is_safe else scores.amax(dim=-1, keepdim=True)
+            weights = (scores if highest is None else scores.sub_(highest)).exp2_()
             total = weights.sum(dim=-1, keepdim=True)
             mixed = torch.matmul(weights.to(v_WHmd.dtype), v_WHmd[part])
             torch.div(mixed, total.to(mixed.dtype), out=attended[part])
-            torch.add(highest, total.log2_(), out=log_total[part])
+            torch.add(total.log2_(), 0 if highest is None else highest, out=log_total[part])
         return attended, log_total
 
     def backward(
@@ -127,32 +127,31 @@ class SlicedAttention:
         k_WHmd: Tensor,
         v_WHmd: Tensor,
         bias_Hnm: Tensor,
-        attended_WHnd: Tensor,
         kept: Tensor,
     ) -> Gradients:
         """See `AttentionKernel`."""
-        grads = Gradients(
-            torch.empty_like(q_WHnd),
-            torch.empty_like(k_WHmd),
-            torch.empty_like(v_WHmd),
-            torch.zeros_like(bias_Hnm),
-        )
+        W, H, m, d = k_WHmd.shape
+        grad_q, grad_bias = torch.empty_like(q_WHnd), torch.zeros_like(bias_Hnm)
+        # turned, because a product with the weights as its second factor need not turn them
+        grad_k, grad_v = (q_WHnd.new_empty(W, H, d, m) for _ in range(2))
         for part in _slices(q_WHnd, bias_Hnm, self._slice_bytes):
             q, k, v, grad = q_WHnd[part], k_WHmd[part], v_WHmd[part], grad_WHnd[part]
             weights = _scores(q, k, bias_Hnm).sub_(kept[part]).exp2_()
-            torch.matmul(weights.to(grad.dtype).transpose(-1, -2), grad, out=grads.v[part])
-            grad_weights = torch.matmul(grad, v.transpose(-1, -2)).to(weights.dtype)
-            mean = (grad * attended_WHnd[part]).sum(dim=-1, keepdim=True, dtype=weights.dtype)
-            grad_scores = grad_weights.sub_(mean).mul_(weights)
-            grads.bias.add_(grad_scores.sum(dim=0))
+            torch.matmul(grad.mT, weights.to(grad.dtype), out=grad_v[part])
+            grad_weights = torch.matmul(grad, v.mT).to(weights.dtype)
+            grad_scores = _softmax_backward(grad_weights, weights)
+            for grad_Hnm in grad_scores:
+                grad_bias += grad_Hnm
             grad_scores = grad_scores.to(q.dtype)
-            torch.matmul(grad_scores, k, out=grads.q[part])
-            torch.matmul(grad_scores.transpose(-1, -2), q, out=grads.k[part])
-        scale = q_WHnd.shape[-1] ** -0.5
-        grads.q.mul_(scale)
-        grads.k.mul_(scale)
-        grads.bias.mul_(1 / LOG2_E)
-        return grads
+            torch.matmul(grad_scores, k, out=grad_q[part])
+            torch.matmul(q.mT, grad_scores, out=grad_k[part])
+        scale = d**-0.5
+        return Gradients(
+            grad_q.mul_(scale),
+            grad_k.mul_(scale).mT,
+            grad_v.mT,
+            grad_bias.mul_(1 / LOG2_E),
+        )
 
 
 class ShippedAttention:
@@ -182,7 +181,6 @@ class ShippedAttention:
         k_WHmd: Tensor,
         v_WHmd: Tensor,
         bias_Hnm: Tensor,
-        attended_WHnd: Tensor,
         kept: Tensor,
     ) -> Gradients:
         """See `AttentionKernel`."""
@@ -214,3 +212,24 @@ def _scores(q_WHnd: Tensor, k_WHmd: Tensor, bias_Hnm: Tensor) -> Tensor:
     """Scaled scores plus bias in powers of two, in the precision of the bias: (W, H, n, m)."""
     queries = q_WHnd * (LOG2_E * q_WHnd.shape[-1] ** -0.5)
     return torch.matmul(queries, k_WHmd.transpose(-1, -2)).to(bias_Hnm.dtype).add_(bias_Hnm)
+
+
+def _softmax_backward(grad_WHnm: Tensor, weights_WHnm: Tensor) -> Tensor:
+    """Gradient of the scores, in the memory of that of the weights: one pass instead of three."""
+    result: Tensor = torch.ops.aten._softmax_backward_data.out(
+        grad_WHnm, weights_WHnm, -1, weights_WHnm.dtype, grad_input=grad_WHnm
+    )
+    return result
+
+
+def _largest_score(q_WHnd: Tensor, k_WHmd: Tensor, bias_Hnm: Tensor) -> float:
+    """A bound of the scores' magnitude, in powers of two (Cauchy and Schwarz)."""
+    query, key = (torch.linalg.vector_norm(x, dim=-1).max().item() for x in (q_WHnd, k_WHmd))
+    low, high = torch.aminmax(bias_Hnm)
+    scale: float = LOG2_E * q_WHnd.shape[-1] ** -0.5
+    return scale * query * key + max(high.item(), -low.item())
+
+
+def _room(dtype: torch.dtype) -> float:
+    """Up to which score the weights and their sums can neither overflow nor vanish."""
+    return math.log2(torch.finfo(dtype).max) - 64
