@@ -1,5 +1,7 @@
 """The written-out gradients of a block's token layers equal autograd's through plain layers."""
 
+import math
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -13,6 +15,8 @@ from mg3d.model.token_layers import (
     leave,
     leave_backward,
     result_of,
+    split_heads,
+    split_heads_backward,
 )
 
 C, H, W, N, HIDDEN = 6, 2, 3, 5, 9
@@ -67,11 +71,14 @@ def test_entering(padded: bool, qkv_bias: bool) -> None:
     q, k, v = qkv.permute(2, 0, 3, 1, 4)
     expected = [q[:, :, :N], k, v]
     with torch.no_grad():
-        entered = enter(tokens, weights, W, H, padded=padded)
+        entered = enter(tokens, weights)
+        heads = split_heads(entered.qkv, weights, W, H, padded=padded)
         grads = [torch.randn_like(value) for value in expected]
         sums = sums_for(weights)
-        grad_tokens = enter_backward((grads[0], grads[1], grads[2]), entered, tokens, weights, sums)
-    for actual, wanted in zip((entered.q, entered.k, entered.v), expected, strict=True):
+        grad_qkv = torch.full_like(entered.qkv, math.nan)  # all of it is to be written
+        split_heads_backward((grads[0], grads[1], grads[2]), grad_qkv, sums)
+        grad_tokens = enter_backward(grad_qkv, entered, tokens, weights, sums)
+    for actual, wanted in zip(heads, expected, strict=True):
         torch.testing.assert_close(actual, wanted.detach(), rtol=0, atol=1e-13)  # measured 4e-15
     (wanted,) = torch.autograd.grad(expected, tokens, grads, retain_graph=True)
     torch.testing.assert_close(grad_tokens, wanted, rtol=0, atol=1e-12)  # measured 8e-15

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mg3d.errors import ConfigError
+from mg3d.model.linear import Linear
 
 Merging = Literal["canonical", "monai", "legacy"]
 
@@ -32,7 +33,7 @@ class PatchMerging(nn.Module):
         super().__init__()
         self.merging = merging
         self.norm = nn.LayerNorm(8 * channels)
-        self.reduction = nn.Linear(8 * channels, 2 * channels, bias=False)
+        self.reduction = Linear(8 * channels, 2 * channels, bias=False)
 
     def forward(self, x_BXYZC: Tensor) -> Tensor:
         """Halve the grid (odd sizes are padded), (B, X, Y, Z, C) -> (B, X', Y', Z', 2 C).

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mg3d.errors import ConfigError
+from mg3d.model.linear import linear
 from mg3d.model.outputs import FeatureInfo, ImageFeatures
 from mg3d.model.patch_merging import Merging, PatchMerging
 from mg3d.model.swin_block import SwinBlock
@@ -140,7 +141,7 @@ class PatchEmbed(nn.Module):
         B, C, X, Y, Z = image_BCXYZ.shape
         cubes = image_BCXYZ.reshape(B, C, X // side, side, Y // side, side, Z // side, side)
         cubes = cubes.permute(0, 2, 4, 6, 1, 3, 5, 7).flatten(4)
-        tokens = F.linear(cubes, self.proj.weight.flatten(1), self.proj.bias)
+        tokens = linear(cubes, self.proj.weight.flatten(1), self.proj.bias)
         return tokens.to(self.proj.weight.dtype)
 
 

@@ -9,13 +9,14 @@ Parameter names are MONAI's (`SwinTransformerBlock`), so weights move between bo
 Axes: B batch, X Y Z grid, W boxes, n tokens of a box, H heads, C channels.
 """
 
-import math
+import itertools
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 
+from mg3d.model.box_chunks import Chunk, Run, box_order, cut_chunks, inverse_order
 from mg3d.model.products import through_onednn
 from mg3d.model.token_layers import (
     BlockWeights,
@@ -27,6 +28,8 @@ from mg3d.model.token_layers import (
     leave,
     leave_backward,
     result_of,
+    split_heads,
+    split_heads_backward,
 )
 from mg3d.model.window_attention import AttentionKernel, box_bias, kernel_for
 from mg3d.model.window_boxes import (
@@ -103,13 +106,15 @@ class SwinBlock(nn.Module):
         groups = box_groups(
             grid, self.window, self.shifted, self.relative_positions, x_BXYZC.device
         )
+        bytes_per_token = x_BXYZC.element_size() * self.mlp.linear1.out_features  # the widest
+        max_tokens = _chunk_bytes(x_BXYZC.device.type) // bytes_per_token
         plan = _Plan(
             groups=groups,
+            chunks=cut_chunks(groups, len(x_BXYZC), max_tokens),
             window=self.window,
-            tokens_per_volume=math.prod(grid),
+            num_heads=self.num_heads,
             differentiable=torch.is_grad_enabled(),
             recompute=self.recompute,
-            chunk_bytes=_chunk_bytes(x_BXYZC.device.type),
             product_dtype=_product_dtype(x_BXYZC),
             kernel=kernel_for(x_BXYZC.device),
         )
@@ -138,13 +143,12 @@ class _Plan(NamedTuple):
     """What a block computes apart from tensors that carry gradients."""
 
     groups: tuple[BoxGroup, ...]
+    chunks: tuple[Chunk, ...]
     window: Triple
-    tokens_per_volume: int
+    num_heads: int
     differentiable: bool
     """Whether a backward pass may follow."""
     recompute: bool
-    chunk_bytes: int
-    """Size of the largest intermediate of a chunk."""
     product_dtype: torch.dtype
     kernel: AttentionKernel
 
@@ -152,56 +156,46 @@ class _Plan(NamedTuple):
         """The parameters as the chunks read them."""
         return BlockWeights(*cast(Any, parameters)).for_products_in(self.product_dtype)
 
-    def bias(self, table: Tensor, group: BoxGroup) -> Tensor:
-        """What a group's boxes add to their scores, in float32 at least."""
-        return box_bias(
-            table.to(torch.promote_types(table.dtype, torch.float32)), group, self.window
-        )
-
-    def chunks(self, group: BoxGroup, tokens: Tensor) -> Iterator[Tensor]:
-        """Indices (w, n) into ``tokens`` (B * X * Y * Z, C) of a few boxes at a time."""
-        num_tokens, channels = tokens.shape
-        starts = torch.arange(0, num_tokens, self.tokens_per_volume, device=tokens.device)
-        index = (starts[:, None, None] + group.token_index).flatten(0, 1)
-        n = index.shape[1]
-        box_bytes = tokens.element_size() * n * 4 * channels  # of the MLP, the widest
-        return iter(torch.split(index, max(1, self.chunk_bytes // box_bytes)))
+    def biases(self, table: Tensor) -> list[Tensor]:
+        """What the boxes of each group add to their scores, in float32 at least."""
+        table = table.to(torch.promote_types(table.dtype, torch.float32))
+        return [box_bias(table, group, self.window) for group in self.groups]
 
 
-class _Chunk(NamedTuple):
-    """A few boxes on their way through a block."""
+class _Computed(NamedTuple):
+    """A chunk on its way through a block."""
 
     tokens: Tensor
     entered: Entered
     mixed: Tensor
     """(T, C) attended values, before their projection."""
-    kept: Tensor
-    """Of attention, see `AttentionKernel`."""
+    kept: tuple[Tensor, ...]
+    """Of attention, run by run, see `AttentionKernel`."""
     left: Left
 
 
 class _BoxwiseBlock(torch.autograd.Function):
-    """A Swin block, a few boxes at a time; the bias of a box is left to autograd."""
+    """A Swin block, a few boxes at a time; the biases of boxes are left to autograd."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, plan: _Plan, *parameters: Tensor | None) -> Tensor:
         weights = plan.weights(parameters)
-        tokens = x.detach().reshape(-1, x.shape[-1])
+        order = box_order(plan.groups, len(x))
+        tokens = _rows(x).index_select(0, order)
         result = torch.empty_like(tokens)
         kept: list[Tensor] = []
-        ctx.plan, ctx.chunks = plan, []
+        ctx.plan, ctx.computed = plan, []
         with torch.autocast(x.device.type, enabled=False), through_onednn():
-            for group in plan.groups:
-                bias = plan.bias(weights.bias_table, group)
-                for index in plan.chunks(group, tokens):
-                    chunk = _run(_take(tokens, index), index, weights, bias, group, plan.kernel)
-                    _put(result, index, result_of(chunk.left, weights))
-                    if plan.differentiable and plan.recompute:
-                        kept += [chunk.mixed, chunk.kept]
-                    elif plan.differentiable:
-                        ctx.chunks.append(chunk)
+            biases = plan.biases(weights.bias_table)
+            for chunk in plan.chunks:
+                computed = _compute(chunk, tokens[chunk.tokens], weights, biases, plan)
+                result[chunk.tokens] = result_of(computed.left, weights)
+                if plan.differentiable and plan.recompute:
+                    kept += [computed.mixed, *computed.kept]
+                elif plan.differentiable:
+                    ctx.computed.append(computed)
         ctx.save_for_backward(x, *parameters, *kept)
-        return result.view_as(x)
+        return result.index_select(0, inverse_order(order)).view_as(x)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
@@ -211,100 +205,96 @@ class _BoxwiseBlock(torch.autograd.Function):
         count = len(BlockWeights._fields)
         sums = WeightGradients(BlockWeights(*saved[:count]), ctx.needs_input_grad[2:])
         weights = plan.weights(saved[:count])
-        tokens, grad_result = (value.detach().reshape(-1, value.shape[-1]) for value in (x, grad))
-        grad_tokens = torch.empty_like(tokens)
-        chunks, kept = iter(ctx.chunks), iter(saved[count:])
+        order = box_order(plan.groups, len(x))
+        tokens, grad_result = (_rows(value).index_select(0, order) for value in (x, grad))
+        all_computed, kept = iter(ctx.computed), iter(saved[count:])
         with torch.autocast(x.device.type, enabled=False), through_onednn():
-            for group in plan.groups:
-                with torch.enable_grad():
-                    table = weights.bias_table.detach().requires_grad_()
-                    bias_graph = plan.bias(table, group)
-                bias = bias_graph.detach()
-                grad_bias = torch.zeros_like(bias)
-                for index in plan.chunks(group, tokens):
-                    chunk = next(chunks, None) or _run(
-                        _take(tokens, index),
-                        index,
-                        weights,
-                        bias,
-                        group,
-                        plan.kernel,
-                        (next(kept), next(kept)),
-                    )
-                    grad_chunk = _backward(
-                        chunk,
-                        _take(grad_result, index),
-                        weights,
-                        bias,
-                        grad_bias,
-                        sums,
-                        plan.kernel,
-                    )
-                    _put(grad_tokens, index, grad_chunk)
-                if sums.wants("bias_table"):
-                    sums.add("bias_table", *torch.autograd.grad(bias_graph, table, grad_bias))
-        return (
-            grad_tokens.view_as(x) if ctx.needs_input_grad[0] else None,
-            None,
-            *sums.in_order(),
-        )
+            with torch.enable_grad():
+                table = weights.bias_table.detach().requires_grad_()
+                graphs = plan.biases(table)
+            biases = [graph.detach() for graph in graphs]
+            grad_biases = [torch.zeros_like(bias) for bias in biases]
+            for chunk in plan.chunks:
+                computed = next(all_computed, None) or _compute(
+                    chunk, tokens[chunk.tokens], weights, biases, plan, kept
+                )
+                grad_chunk = grad_result[chunk.tokens]
+                grad_chunk.copy_(
+                    _backward(chunk, computed, grad_chunk, weights, biases, grad_biases, sums, plan)
+                )
+            if sums.wants("bias_table"):
+                sums.add("bias_table", *torch.autograd.grad(graphs, table, grad_biases))
+        needs_tokens = ctx.needs_input_grad[0]
+        grad_tokens = grad_result.index_select(0, inverse_order(order)) if needs_tokens else None
+        return None if grad_tokens is None else grad_tokens.view_as(x), None, *sums.in_order()
 
 
-def _run(
+def _compute(
+    chunk: Chunk,
     tokens_TC: Tensor,
-    index_wn: Tensor,
     weights: BlockWeights,
-    bias: Tensor,
-    group: BoxGroup,
-    kernel: AttentionKernel,
-    attention: tuple[Tensor, Tensor] | None = None,
-) -> _Chunk:
-    """Compute a chunk, from the known result of attention where there is one."""
-    heads = bias.shape[0]
-    entered = enter(tokens_TC, weights, len(index_wn), heads, padded=group.is_padded)
-    if attention is None:
-        attended, kept = kernel.attend(entered.q, entered.k, entered.v, bias)
-        attention = attended.transpose(1, 2).reshape(tokens_TC.shape), kept
-    return _Chunk(tokens_TC, entered, *attention, leave(tokens_TC, attention[0], weights))
+    biases: Sequence[Tensor],
+    plan: _Plan,
+    known: Iterator[Tensor] | None = None,
+) -> _Computed:
+    """Compute a chunk, from the results of attention where they are known."""
+    entered = enter(tokens_TC, weights)
+    if known is not None:
+        mixed, *kept = itertools.islice(known, 1 + len(chunk.runs))
+    else:
+        mixed, kept = torch.empty_like(entered.normed.value), []
+        for run in chunk.runs:
+            q, k, v = _heads(run, entered, weights, plan)
+            attended, kept_of_run = plan.kernel.attend(q, k, v, biases[run.group])
+            _by_head(mixed[run.tokens], q).copy_(attended)
+            kept.append(kept_of_run)
+    return _Computed(tokens_TC, entered, mixed, tuple(kept), leave(tokens_TC, mixed, weights))
 
 
 def _backward(
-    chunk: _Chunk,
+    chunk: Chunk,
+    computed: _Computed,
     grad_TC: Tensor,
     weights: BlockWeights,
-    bias: Tensor,
-    grad_bias: Tensor,
+    biases: Sequence[Tensor],
+    grad_biases: Sequence[Tensor],
     sums: WeightGradients,
-    kernel: AttentionKernel,
+    plan: _Plan,
 ) -> Tensor:
-    """Gradient of the chunk's tokens; adds to ``grad_bias`` and to the weights' ``sums``."""
-    entered = chunk.entered
-    grad_tokens, grad_mixed = leave_backward(grad_TC, chunk.left, chunk.mixed, weights, sums)
-    grads = kernel.backward(
-        _split_heads(grad_mixed, entered.q),
-        *(entered.q, entered.k, entered.v, bias),
-        chunk.kept,
+    """Gradient of the chunk's tokens; adds to ``grad_biases`` and to the weights' ``sums``."""
+    entered = computed.entered
+    grad_tokens, grad_mixed = leave_backward(grad_TC, computed.left, computed.mixed, weights, sums)
+    grad_qkv = torch.empty_like(entered.qkv)
+    for run, kept in zip(chunk.runs, computed.kept, strict=True):
+        q, k, v = _heads(run, entered, weights, plan)
+        grad = _by_head(grad_mixed[run.tokens], q).contiguous()
+        grads = plan.kernel.backward(grad, q, k, v, biases[run.group], kept)
+        grad_biases[run.group].add_(grads.bias)
+        split_heads_backward(grads[:3], grad_qkv[run.tokens], sums)
+    return enter_backward(grad_qkv, entered, computed.tokens, weights, sums).add_(grad_tokens)
+
+
+def _heads(
+    run: Run, entered: Entered, weights: BlockWeights, plan: _Plan
+) -> tuple[Tensor, Tensor, Tensor]:
+    padded = plan.groups[run.group].is_padded
+    return split_heads(
+        entered.qkv[run.tokens], weights, run.num_boxes, plan.num_heads, padded=padded
     )
-    grad_bias += grads.bias
-    return enter_backward(grads[:3], entered, chunk.tokens, weights, sums).add_(grad_tokens)
+
+
+def _by_head(mixed_TC: Tensor, like_WHnd: Tensor) -> Tensor:
+    W, H, n, d = like_WHnd.shape
+    return mixed_TC.view(W, n, H, d).transpose(1, 2)
+
+
+def _rows(x_BXYZC: Tensor) -> Tensor:
+    return x_BXYZC.detach().reshape(-1, x_BXYZC.shape[-1])
 
 
 def _chunk_bytes(device_type: str) -> int:
     threads = torch.get_num_threads() if device_type == "cpu" else 1
     return CHUNK_BYTES.get(device_type, CHUNK_BYTES["cuda"]) * threads
-
-
-def _split_heads(mixed_TC: Tensor, like_WHnd: Tensor) -> Tensor:
-    W, H, n, d = like_WHnd.shape
-    return mixed_TC.view(W, n, H, d).transpose(1, 2).contiguous()
-
-
-def _take(tokens: Tensor, index: Tensor) -> Tensor:
-    return tokens.index_select(0, index.flatten())
-
-
-def _put(tokens: Tensor, index: Tensor, chunk: Tensor) -> None:
-    tokens.index_copy_(0, index.flatten(), chunk)
 
 
 def _product_dtype(x: Tensor) -> torch.dtype:

@@ -1,10 +1,11 @@
 """The layers of a Swin block that act on single tokens, and their gradients, written out.
 
-Two halves with attention between them: `enter` leads from tokens to queries, keys and values,
-`leave` from attended values to the block's result. Each has a backward that reads what its forward
-kept and adds the weights' gradients to `WeightGradients`. Written out because a block is computed
-in hundreds of chunks: autograd within each would cost more than some of the layers, and would cast
-the weights of a lower precision again for every chunk.
+Two halves with attention between them: `enter` leads from tokens to queries, keys and values, which
+`split_heads` lays out for attention, `leave` from attended values to the block's last product. Each
+has a backward that reads what its forward kept and adds the weights' gradients to
+`WeightGradients`. Written out because a block is computed in many chunks: autograd within each
+would cost more than some of the layers, and would cast the weights of a lower precision again for
+every chunk.
 
 Precision: ``weights`` of the linear layers have the precision of the products, everything else has
 that of the stream of tokens. Axes: W boxes, n tokens of a box, T = W n, H heads, C channels.
@@ -95,9 +96,8 @@ class Entered(NamedTuple):
     """Result of `enter`."""
 
     normed: Normed
-    q: Tensor
-    k: Tensor
-    v: Tensor
+    qkv: Tensor
+    """(T, 3 C): queries, keys and values, each head by head."""
 
 
 class Left(NamedTuple):
@@ -111,41 +111,53 @@ class Left(NamedTuple):
     active: Tensor
 
 
-def enter(
-    tokens_TC: Tensor, weights: BlockWeights, num_boxes: int, num_heads: int, *, padded: bool
-) -> Entered:
-    """Normalised queries, keys and values by head; a padded box has a key more, see `box_bias`."""
+def enter(tokens_TC: Tensor, weights: BlockWeights) -> Entered:
+    """Queries, keys and values of the normalised tokens."""
     normed = _normalise(tokens_TC, weights.norm1_weight, weights.norm1_bias, weights.qkv_weight)
-    qkv = linear(normed.value, weights.qkv_weight, weights.qkv_bias)
-    by_head = qkv.view(num_boxes, -1, 3, num_heads, tokens_TC.shape[1] // num_heads)
-    q, k, v = by_head.permute(2, 0, 3, 1, 4)
-    if padded:
-        # a padded token is zero after the normalisation: its key and value are the biases
-        empty = qkv.new_zeros(qkv.shape[1]) if weights.qkv_bias is None else weights.qkv_bias
-        _, pad_k, pad_v = empty.view(3, 1, num_heads, 1, -1).expand(-1, num_boxes, -1, -1, -1)
-        return Entered(normed, q.contiguous(), torch.cat([k, pad_k], 2), torch.cat([v, pad_v], 2))
-    return Entered(normed, q.contiguous(), k.contiguous(), v.contiguous())
+    return Entered(normed, linear(normed.value, weights.qkv_weight, weights.qkv_bias))
 
 
 def enter_backward(
-    grads_qkv: tuple[Tensor, Tensor, Tensor],
+    grad_qkv_TO: Tensor,
     entered: Entered,
     tokens_TC: Tensor,
     weights: BlockWeights,
     sums: WeightGradients,
 ) -> Tensor:
-    """Gradient of the tokens, (T, C), from those of q, k and v; adds the weights' to ``sums``."""
-    W, H, n, d = entered.q.shape
-    grad_WnKHd = entered.q.new_empty(W, n, 3, H, d)
-    for part, grad_WHmd in enumerate(grads_qkv):
-        grad_WnKHd[:, :, part] = grad_WHmd[:, :, :n].transpose(1, 2)
-    grad_qkv = grad_WnKHd.view(W * n, -1)
-    sums.add_linear("qkv", grad_qkv, entered.normed.value)
-    if grads_qkv[1].shape[2] > n and sums.wants("qkv_bias"):
-        of_padding = [grad[:, :, n:].sum(dim=(0, 2)).flatten() for grad in grads_qkv]
-        sums.add("qkv_bias", torch.cat(of_padding))  # none of the queries
-    grad_normed = input_gradient(grad_qkv, weights.qkv_weight)
+    """Gradient of the tokens, (T, C), from that of ``qkv``; adds the weights' to ``sums``."""
+    sums.add_linear("qkv", grad_qkv_TO, entered.normed.value)
+    grad_normed = input_gradient(grad_qkv_TO, weights.qkv_weight)
     return _normalise_backward("norm1", grad_normed, tokens_TC, entered.normed, weights, sums)
+
+
+def split_heads(
+    qkv_TO: Tensor, weights: BlockWeights, num_boxes: int, num_heads: int, *, padded: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Queries (W, H, n, d), keys and values (W, H, m, d) of boxes of one shape.
+
+    A padded box has a key more than it has tokens, for all of its padding, see `box_bias`.
+    """
+    by_head = qkv_TO.view(num_boxes, -1, 3, num_heads, qkv_TO.shape[1] // (3 * num_heads))
+    q, k, v = by_head.permute(2, 0, 3, 1, 4)
+    if padded:
+        # a padded token is zero after the normalisation: its key and value are the biases
+        empty = qkv_TO.new_zeros(qkv_TO.shape[1]) if weights.qkv_bias is None else weights.qkv_bias
+        _, pad_k, pad_v = empty.view(3, 1, num_heads, 1, -1).expand(-1, num_boxes, -1, -1, -1)
+        return q.contiguous(), torch.cat([k, pad_k], 2), torch.cat([v, pad_v], 2)
+    return q.contiguous(), k.contiguous(), v.contiguous()
+
+
+def split_heads_backward(
+    grads: tuple[Tensor, Tensor, Tensor], out_TO: Tensor, sums: WeightGradients
+) -> None:
+    """Write the gradient of ``qkv_TO`` of `split_heads`; that of padding goes to ``sums``."""
+    W, H, n, d = grads[0].shape
+    by_head = out_TO.view(W, n, 3, H, d)
+    for part, grad_WHmd in enumerate(grads):
+        by_head[:, :, part] = grad_WHmd[:, :, :n].transpose(1, 2)
+    if grads[1].shape[2] > n and sums.wants("qkv_bias"):
+        of_padding = [grad[:, :, n:].sum(dim=(0, 2)).flatten() for grad in grads]
+        sums.add("qkv_bias", torch.cat(of_padding))  # none of the queries
 
 
 def leave(tokens_TC: Tensor, mixed_TC: Tensor, weights: BlockWeights) -> Left:

@@ -109,15 +109,18 @@ class SlicedAttention:
         """See `AttentionKernel`."""
         attended = torch.empty_like(q_WHnd)
         log_total = bias_Hnm.new_empty(*q_WHnd.shape[:3], 1)
-        is_safe = _largest_score(q_WHnd, k_WHmd, bias_Hnm) < _room(v_WHmd.dtype)
-        for part in _slices(q_WHnd, bias_Hnm, self._slice_bytes):
-            scores = _scores(q_WHnd[part], k_WHmd[part], bias_Hnm)
-            highest = None if is_safe else scores.amax(dim=-1, keepdim=True)
+        queries = _scaled(q_WHnd)
+        has_room = _largest_score(q_WHnd, k_WHmd, bias_Hnm) < _room(v_WHmd.dtype)
+        whole = queries, k_WHmd, v_WHmd, attended, log_total
+        for scratch, (q, k, v, mixed, log) in self._slices(bias_Hnm, 1, *whole):
+            (scores,) = scratch
+            _scores(q, k, bias_Hnm, out=scores)
+            highest = None if has_room else scores.amax(dim=-1, keepdim=True)
             weights = (scores if highest is None else scores.sub_(highest)).exp2_()
             total = weights.sum(dim=-1, keepdim=True)
-            mixed = torch.matmul(weights.to(v_WHmd.dtype), v_WHmd[part])
-            torch.div(mixed, total.to(mixed.dtype), out=attended[part])
-            torch.add(total.log2_(), 0 if highest is None else highest, out=log_total[part])
+            torch.bmm(weights.to(v.dtype), v, out=mixed)
+            mixed.div_(total.to(v.dtype))
+            torch.add(total.log2_(), 0 if highest is None else highest, out=log)
         return attended, log_total
 
     def backward(
@@ -132,26 +135,37 @@ class SlicedAttention:
         """See `AttentionKernel`."""
         W, H, m, d = k_WHmd.shape
         grad_q, grad_bias = torch.empty_like(q_WHnd), torch.zeros_like(bias_Hnm)
-        # turned, because a product with the weights as its second factor need not turn them
+        # turned: a product with the weights as its second factor need not turn them
         grad_k, grad_v = (q_WHnd.new_empty(W, H, d, m) for _ in range(2))
-        for part in _slices(q_WHnd, bias_Hnm, self._slice_bytes):
-            q, k, v, grad = q_WHnd[part], k_WHmd[part], v_WHmd[part], grad_WHnd[part]
-            weights = _scores(q, k, bias_Hnm).sub_(kept[part]).exp2_()
-            torch.matmul(grad.mT, weights.to(grad.dtype), out=grad_v[part])
-            grad_weights = torch.matmul(grad, v.mT).to(weights.dtype)
+        inputs = grad_WHnd, q_WHnd, _scaled(q_WHnd), k_WHmd, v_WHmd, kept
+        whole = *inputs, grad_q, grad_k, grad_v
+        for scratch, part in self._slices(bias_Hnm, 2, *whole):
+            grad, q, queries, k, v, log_total, to_q, to_k, to_v = part
+            scores, grad_weights = scratch
+            weights = _scores(queries, k, bias_Hnm, out=scores).sub_(log_total).exp2_()
+            torch.bmm(grad.mT, weights.to(v.dtype), out=to_v)
+            _product(grad, v.mT, out=grad_weights)
             grad_scores = _softmax_backward(grad_weights, weights)
-            for grad_Hnm in grad_scores:
+            for grad_Hnm in grad_scores.view(-1, *bias_Hnm.shape):
                 grad_bias += grad_Hnm
             grad_scores = grad_scores.to(q.dtype)
-            torch.matmul(grad_scores, k, out=grad_q[part])
-            torch.matmul(q.mT, grad_scores, out=grad_k[part])
+            torch.bmm(grad_scores, k, out=to_q)
+            torch.bmm(q.mT, grad_scores, out=to_k)
         scale = d**-0.5
         return Gradients(
-            grad_q.mul_(scale),
-            grad_k.mul_(scale).mT,
-            grad_v.mT,
-            grad_bias.mul_(1 / LOG2_E),
+            grad_q.mul_(scale), grad_k.mul_(scale).mT, grad_v.mT, grad_bias.mul_(1 / LOG2_E)
         )
+
+    def _slices(
+        self, bias_Hnm: Tensor, num_scratches: int, *tensors_WHxx: Tensor
+    ) -> Iterator[tuple[list[Tensor], tuple[Tensor, ...]]]:
+        """Memory for scores, and the tensors' parts, a few boxes at a time: (w H, ...) each."""
+        W, H = tensors_WHxx[0].shape[:2]
+        rows = H * min(W, max(1, self._slice_bytes // bias_Hnm.nbytes))
+        scratches = [bias_Hnm.new_empty(rows, *bias_Hnm.shape[1:]) for _ in range(num_scratches)]
+        parts = (torch.split(tensor.flatten(0, 1), rows) for tensor in tensors_WHxx)
+        for part in zip(*parts, strict=True):
+            yield [scratch[: len(part[0])] for scratch in scratches], part
 
 
 class ShippedAttention:
@@ -170,7 +184,7 @@ class ShippedAttention:
         """See `AttentionKernel`; nothing is kept."""
         attended = [
             _shipped(q_WHnd[part], k_WHmd[part], v_WHmd[part], bias_Hnm)
-            for part in _slices(q_WHnd, bias_Hnm, self._slice_bytes)
+            for part in _boxes(q_WHnd, bias_Hnm, self._slice_bytes)
         ]
         return torch.cat(attended), q_WHnd.new_empty(0)
 
@@ -185,7 +199,7 @@ class ShippedAttention:
     ) -> Gradients:
         """See `AttentionKernel`."""
         parts = []
-        for part in _slices(q_WHnd, bias_Hnm, self._slice_bytes):
+        for part in _boxes(q_WHnd, bias_Hnm, self._slice_bytes):
             inputs = (q_WHnd[part], k_WHmd[part], v_WHmd[part], bias_Hnm)
             with torch.enable_grad():
                 leaves = tuple(value.detach().requires_grad_() for value in inputs)
@@ -195,7 +209,7 @@ class ShippedAttention:
         return Gradients(torch.cat(q), torch.cat(k), torch.cat(v), torch.stack(bias).sum(dim=0))
 
 
-def _slices(q_WHnd: Tensor, bias_Hnm: Tensor, slice_bytes: int) -> Iterator[slice]:
+def _boxes(q_WHnd: Tensor, bias_Hnm: Tensor, slice_bytes: int) -> Iterator[slice]:
     num_boxes = len(q_WHnd)
     step = max(1, slice_bytes // (bias_Hnm.numel() * bias_Hnm.element_size()))
     return (slice(start, start + step) for start in range(0, num_boxes, step))
@@ -208,26 +222,39 @@ def _shipped(q_WHnd: Tensor, k_WHmd: Tensor, v_WHmd: Tensor, bias_Hnm: Tensor) -
     )
 
 
-def _scores(q_WHnd: Tensor, k_WHmd: Tensor, bias_Hnm: Tensor) -> Tensor:
-    """Scaled scores plus bias in powers of two, in the precision of the bias: (W, H, n, m)."""
-    queries = q_WHnd * (LOG2_E * q_WHnd.shape[-1] ** -0.5)
-    return torch.matmul(queries, k_WHmd.transpose(-1, -2)).to(bias_Hnm.dtype).add_(bias_Hnm)
+def _scaled(q_WHnd: Tensor) -> Tensor:
+    """Queries whose products with keys are scores in powers of two."""
+    return q_WHnd * (LOG2_E / math.sqrt(q_WHnd.shape[-1]))
+
+
+def _scores(queries_Gnd: Tensor, k_Gmd: Tensor, bias_Hnm: Tensor, out: Tensor) -> Tensor:
+    """Scores plus bias, into ``out`` (G, n, m); G = w H."""
+    _product(queries_Gnd, k_Gmd.mT, out)
+    out.view(-1, *bias_Hnm.shape).add_(bias_Hnm)
+    return out
+
+
+def _product(left: Tensor, right: Tensor, out: Tensor) -> None:
+    """Batched product into memory of the same or a higher precision."""
+    if left.dtype == out.dtype:
+        torch.bmm(left, right, out=out)
+    else:
+        out.copy_(torch.bmm(left, right))
 
 
 def _softmax_backward(grad_WHnm: Tensor, weights_WHnm: Tensor) -> Tensor:
     """Gradient of the scores, in the memory of that of the weights: one pass instead of three."""
-    result: Tensor = torch.ops.aten._softmax_backward_data.out(
-        grad_WHnm, weights_WHnm, -1, weights_WHnm.dtype, grad_input=grad_WHnm
-    )
-    return result
+    softmax_backward = torch.ops.aten._softmax_backward_data.out
+    softmax_backward(grad_WHnm, weights_WHnm, -1, weights_WHnm.dtype, grad_input=grad_WHnm)
+    return grad_WHnm
 
 
 def _largest_score(q_WHnd: Tensor, k_WHmd: Tensor, bias_Hnm: Tensor) -> float:
     """A bound of the scores' magnitude, in powers of two (Cauchy and Schwarz)."""
     query, key = (torch.linalg.vector_norm(x, dim=-1).max().item() for x in (q_WHnd, k_WHmd))
     low, high = torch.aminmax(bias_Hnm)
-    scale: float = LOG2_E * q_WHnd.shape[-1] ** -0.5
-    return scale * query * key + max(high.item(), -low.item())
+    scale = LOG2_E / math.sqrt(q_WHnd.shape[-1])
+    return float(scale * query * key + max(high.item(), -low.item()))
 
 
 def _room(dtype: torch.dtype) -> float:
