@@ -164,10 +164,14 @@ def test_clean_volume_and_report_are_encoded_once_a_step(monkeypatch) -> None:
     for name in ("encode_image", "encode_text"):
         original = getattr(task.model, name)
         monkeypatch.setattr(
-            task.model, name, lambda *a, n=name, f=original: (calls.append(n), f(*a))[1]
+            task.model,
+            name,
+            lambda *a, n=name, f=original: (calls.append((n, len(a[0]))), f(*a))[1],
         )
-    task(make_batch(), CONTEXT)
-    assert sorted(calls) == ["encode_image"] * 2 + ["encode_text"] * 2  # clean, and masked
+    batch = make_batch()
+    rows = len(batch)
+    task(batch, CONTEXT)  # clean and masked: volumes together, reports one after the other
+    assert sorted(calls) == [("encode_image", 2 * rows), *[("encode_text", rows)] * 2]
 
 
 def test_shortcut_shares_see_nothing_of_the_blanked_side() -> None:

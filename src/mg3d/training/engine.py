@@ -13,6 +13,7 @@ from lightning_fabric.plugins.precision import MixedPrecision
 from lightning_fabric.strategies.model_parallel import ModelParallelStrategy
 
 from mg3d.errors import ConfigError
+from mg3d.training.heap import keep_freed_memory
 from mg3d.training.optim import OptimizerConfig, build_optimizer
 from mg3d.training.sharding import shard_
 from mg3d.training.task import TrainingTask
@@ -69,6 +70,8 @@ def launch(accelerator: Accelerator, precision: Precision, strategy: Strategy = 
         plugins=None if precision == "32-true" else Autocast(precision, accelerator),
     )
     fabric.launch()
+    if fabric.device.type == "cpu":
+        keep_freed_memory()
     return fabric
 
 
