@@ -16,7 +16,6 @@ from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from time import perf_counter
 from typing import Any
 
 import torch
@@ -24,19 +23,11 @@ import torch
 from comparison import Comparison
 from mg3d import cli
 from mg3d.training.calibration import GB, Calibration, peak_bytes
-from mg3d.training.optim import build_optimizer
-from mg3d.training.planner import (
-    PlanConfig,
-    build_task,
-    draw_batch,
-    forward,
-    plan,
-    predict,
-)
-from mg3d.training.work import count_work
+from mg3d.training.planner import PlanConfig, plan, predict
+from mg3d.training.trial import Trial
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # text encoders that are not here are planned alike
-CPU = torch.device("cpu")
+STEPS = 5
 REPORT_TOKENS = {"phantom-tiny": 96, "phantom-base": 96}
 BATCH = {"phantom-tiny": 16, "phantom-base": 16, "clip": 2, "siglip": 3, "mg3d": 1}
 
@@ -56,7 +47,7 @@ def main() -> None:
             seconds, memory = alone(foresee, recipe, given.threads, file)
             true_seconds, true_memory = alone(measure, recipe, given.threads)
             name = f"{recipe}, batch {BATCH[recipe]}, calibrated on {given.calibrate}"
-            facts = {"threads": given.threads, "runs": 3}
+            facts = {"threads": given.threads, "runs": STEPS}
             table.add(f"{name}: a step", seconds, true_seconds, "s", **facts)
             table.add(f"{name}: memory", memory, true_memory, "GB", **facts)
     table.print()
@@ -89,10 +80,8 @@ def foresee(recipe: str, threads: int, file: Path) -> tuple[float, float]:
     """Seconds and gigabytes, as `mg3d plan` predicts them."""
     settings = settings_of(recipe, threads)
     torch.set_num_threads(threads)
-    task = build_task(settings)
-    batches = [draw_batch(settings, rows) for rows in (1, 2)]
-    one, two = (count_work(lambda b=batch: forward(task, b), task) for batch in batches)
-    predicted = predict(settings, task, (one, two), Calibration.load(file))
+    step = Trial(settings, settings.report_tokens).work()
+    predicted = predict(settings, step, Calibration.load(file))
     return predicted.step_seconds, predicted.memory_gb
 
 
@@ -100,17 +89,9 @@ def measure(recipe: str, threads: int) -> tuple[float, float]:
     """Seconds and gigabytes of real steps."""
     settings = settings_of(recipe, threads)
     torch.set_num_threads(threads)
-    task = build_task(settings)
-    optimizer = build_optimizer(task.model, settings.optimizer)
-    batch = draw_batch(settings, settings.loop.batch_size)
-    times = []
-    for _ in range(3):
-        began = perf_counter()
-        forward(task, batch).backward()
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-        times.append(perf_counter() - began)
-    return min(times), peak_bytes(CPU) / GB
+    trial = Trial(settings, settings.report_tokens)
+    seconds = trial.time(settings.loop.batch_size, STEPS)
+    return seconds, peak_bytes(trial.device) / GB
 
 
 if __name__ == "__main__":

@@ -1,31 +1,39 @@
-"""Calibration: how fast one machine does `Work`, and what a process needs besides it.
+"""Calibration: how long one machine takes for each kind of operator, and what a process needs.
 
-Measured on one recipe, used for others. Seconds are the sum of what products, convolutions,
-memory traffic and the number of operators take, each at a rate of its own, found by non-negative
-least squares over steps of several sizes and their parts. The best of some runs counts: other
-programs only make them slower.
+Measured on one recipe, used for others: a kind's seconds are so many a call, so many an operation
+and so many a byte, found by non-negative least squares over single calls of all sizes. A kind that
+the recipe does not have takes the rates of all operators of its class.
 """
 
 import json
 import resource
 import sys
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from time import perf_counter
 from typing import Any
 
 import numpy as np
 import torch
 from scipy.optimize import nnls
-from torch import Tensor, nn
 
 from mg3d.errors import DataError
 from mg3d.files import write_json
-from mg3d.training.work import Work, count_work
+from mg3d.training.trial import StepWork, Trial
+from mg3d.training.work import VIEW, Load, Operation, Work
 
-SCHEMA = "mg3d.calibration/1"
+SCHEMA = "mg3d.calibration/2"
 GB = 1e9
+_SHORTEST = 1e-6  # seconds; shorter calls are as exact as the clock, and no more
+_FLOAT = 4  # bytes of a weight, a gradient or a moment
+_REPEATS = 3
+_LONGEST_STEP = 5.0  # seconds; steps of more volumes than that many take are not tried
+_ROOM = 0.4  # share of a device's memory that a step may take for one of twice the volumes to fit
+_CUDA_CONTEXT_GB = 0.6
+
+Rate = tuple[float, float, float]
+"""Seconds a call, a floating-point operation and a byte."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,27 +44,24 @@ class Calibration:
     """Name of the processor or GPU."""
     precision: str
     threads: int
-    seconds_per_product: float
-    """Of one floating-point operation in a product of matrices."""
-    seconds_per_convolution: float
-    """Of one floating-point operation in a convolution."""
-    seconds_per_moved_byte: float
-    """Of each byte that an operator reads or writes."""
-    seconds_per_operator: float
-    """Of an operator, whatever its size."""
+    rates: dict[str, Rate]
+    """By kind of operator, and by class for kinds that were not measured."""
+    step_factor: float
+    """Seconds of a whole step for each second of its operators."""
     process_gb: float
-    """What the process holds before a model is built."""
-    kept_factor: float
-    """Peak memory of a pass beyond weights and gradients, for each byte kept."""
+    """What the process holds before a model is built, and for its libraries later."""
+    held_factor: float
+    """Peak memory beyond that and the weights, for each byte that tensors hold."""
 
     def seconds(self, work: Work) -> float:
-        """Time of one pass."""
-        return (
-            work.products * self.seconds_per_product
-            + work.convolutions * self.seconds_per_convolution
-            + work.moved_bytes * self.seconds_per_moved_byte
-            + work.operators * self.seconds_per_operator
-        )
+        """Time of a pass."""
+        return self.step_factor * seconds_of(work, self.rates)
+
+    def unknown_share(self, work: Work) -> float:
+        """Share of `seconds` in kinds that were not measured, 0 to 1."""
+        unknown = {kind: load for kind, load in work.loads.items() if kind not in self.rates}
+        whole = seconds_of(work, self.rates)
+        return seconds_of(Work(unknown, 0), self.rates) / whole if whole else 0.0
 
     def save(self, path: Path) -> None:
         """Write as JSON."""
@@ -73,48 +78,124 @@ class Calibration:
             content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
             if content.pop("schema") != SCHEMA:
                 raise KeyError("schema")
-            return cls(**content)
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            rates = {kind: _rate(values) for kind, values in content.pop("rates").items()}
+            return cls(rates=rates, **content)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise DataError(
                 f"{path}: no calibration of this version ({type(error).__name__}); make one with "
                 "`mg3d plan RECIPE --calibrate true`."
             ) from error
 
 
-@dataclass(frozen=True, kw_only=True)
-class Trial:
-    """One pass with its measured time."""
-
-    work: Work
-    seconds: float
+def _rate(values: Sequence[float]) -> Rate:
+    call, operation, byte = (float(value) for value in values)
+    return call, operation, byte
 
 
-def time_pass(function: Callable[[], Tensor], module: nn.Module, repeats: int) -> Trial:
-    """Count the work of a pass and take the shortest of its times."""
-    work = count_work(function, module)
-    times = []
-    for _ in range(repeats):
-        began = perf_counter()
-        function().backward()  # type: ignore[no-untyped-call]
-        if torch.cuda.is_available():
-            torch.cuda.synchronize()
-        times.append(perf_counter() - began)
-        module.zero_grad(set_to_none=True)
-    return Trial(work=work, seconds=min(times))
+def calibrate(trial: Trial, precision: str, most_rows: int) -> Calibration:
+    """Measure this machine with a recipe: whole steps, their operators, and their peak memory.
 
-
-def fit_rates(trials: Sequence[Trial]) -> tuple[float, float, float, float]:
-    """Seconds an operation in products and convolutions, a byte moved, an operator; none negative.
-
-    Every trial counts alike: relative errors are squared, not seconds.
+    Args:
+        trial: The recipe, ready to step.
+        precision: Its arithmetic.
+        most_rows: Volumes of the largest step tried; fewer where time or memory end sooner.
     """
-    works = [trial.work for trial in trials]
-    rows = np.array([[w.products, w.convolutions, w.moved_bytes, w.operators] for w in works])
-    seconds = np.array([t.seconds for t in trials])
-    scale = np.maximum(rows.max(axis=0), 1.0)
-    found, _ = nnls(rows / scale / seconds[:, None], np.ones(len(trials)))
-    product, convolution, byte, operator = (found / scale).tolist()
-    return product, convolution, byte, operator
+    seconds, peaks = _try_sizes(trial, most_rows)  # before notes of operators take memory, too
+    sizes = sorted(seconds)[-2:]
+    traced = [trial.trace(rows) for rows in sizes]
+    rates = fit_rates([note for pair in traced for part in pair for note in part.operations])
+    foreseen = [sum(seconds_of(part.work, rates) for part in pair) for pair in traced]
+    factor, process = _memory_line(trial.work(), peaks)
+    return Calibration(
+        device=torch.cuda.get_device_name(trial.device) if trial.device.type == "cuda" else "cpu",
+        precision=precision,
+        threads=torch.get_num_threads(),
+        rates=rates,
+        step_factor=sum(seconds[rows] for rows in sizes) / sum(foreseen),
+        process_gb=process / GB + (_CUDA_CONTEXT_GB if trial.device.type == "cuda" else 0.0),
+        held_factor=factor,
+    )
+
+
+def _try_sizes(trial: Trial, most_rows: int) -> tuple[dict[int, float], dict[int, int]]:
+    """Seconds of a step and the peak so far, by the number of volumes: 1, 2, 4 and so on."""
+    seconds, peaks, rows = {}, {}, 1
+    while True:
+        seconds[rows] = trial.time(rows, _REPEATS)
+        peaks[rows] = peak_bytes(trial.device)
+        ends = rows >= most_rows or seconds[rows] > _LONGEST_STEP or _is_full(trial, peaks[rows])
+        if ends and rows > 1:
+            return seconds, peaks
+        rows *= 2
+
+
+def _is_full(trial: Trial, peak: int) -> bool:
+    if trial.device.type != "cuda":
+        return False
+    return peak > _ROOM * torch.cuda.get_device_properties(trial.device).total_memory
+
+
+def _memory_line(step: StepWork, peaks: dict[int, int]) -> tuple[float, float]:
+    """Peak = factor x held + process + weights and moments, through the first and the last."""
+    smallest, largest = min(peaks), max(peaks)
+    held = {rows: held_bytes(step, rows) for rows in (smallest, largest)}
+    factor = (peaks[largest] - peaks[smallest]) / max(1.0, held[largest] - held[smallest])
+    factor = max(1.0, factor)
+    return factor, peaks[largest] - factor * held[largest] - state_bytes(step)
+
+
+def held_bytes(step: StepWork, rows: int) -> float:
+    """What tensors take at the peak of a step, besides weights and moments."""
+    return max(step.of(rows).held_bytes, _FLOAT * step.trained + step.update.held_bytes)
+
+
+def state_bytes(step: StepWork) -> float:
+    """Weights, and two moments of each that learns."""
+    return _FLOAT * (step.weights + 2.0 * step.trained)
+
+
+def seconds_of(work: Work, rates: dict[str, Rate]) -> float:
+    """Time of a pass's operators, one after the other."""
+    return sum(
+        amount * rate
+        for kind, load in work.loads.items()
+        for amount, rate in zip(load, _rate_of(kind, load, rates), strict=True)
+    )
+
+
+def fit_rates(operations: Sequence[Operation]) -> dict[str, Rate]:
+    """Rates of every kind and every class of operator, none negative.
+
+    Every call counts alike, short or long: relative errors are squared. Afterwards each rate is
+    scaled so that all calls together take what they took.
+    """
+    groups: dict[str, list[Operation]] = defaultdict(list)
+    for operation in operations:
+        for name in {operation.kind, _class_of(operation.kind, operation.flops)}:
+            groups[name].append(operation)
+    return {kind: _fit(calls) for kind, calls in groups.items()}
+
+
+def _fit(calls: list[Operation]) -> Rate:
+    amounts = np.array([(1.0, call.flops, call.moved_bytes) for call in calls])
+    seconds = np.array([max(call.seconds, _SHORTEST) for call in calls])
+    scale = np.maximum(amounts.max(axis=0), 1.0)
+    found, _ = nnls(amounts / scale / seconds[:, None], np.ones(len(calls)))
+    found *= seconds.sum() / (amounts / scale @ found).sum() / scale
+    return _rate(found.tolist())
+
+
+def _rate_of(kind: str, load: Load, rates: dict[str, Rate]) -> Rate:
+    for name in (kind, _class_of(kind, load.flops)):
+        if name in rates:
+            return rates[name]
+    return rates.get("other", (0.0, 0.0, 0.0))
+
+
+def _class_of(kind: str, flops: float) -> str:
+    if kind == VIEW or not flops:
+        return VIEW if kind == VIEW else "other"
+    return "convolution" if "convolution" in kind else "product"
 
 
 def peak_bytes(device: torch.device) -> int:

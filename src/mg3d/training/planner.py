@@ -1,48 +1,26 @@
 """`mg3d plan`: what a recipe will need, before it is started.
 
-A step of one and of two volumes is run and its `Work` counted; the rest follows: work is linear in
-the volumes, seconds and gigabytes come from a `Calibration` of the machine, measured now or read
-from a file. Noise volumes and made-up reports cost what real ones do.
+Steps of one and of two volumes are run and their `Work` counted; more volumes follow a line through
+both. Seconds and gigabytes come from a `Calibration` of the machine, measured now or read from a
+file.
 """
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from rich.table import Table
-from torch import Tensor
 
-from mg3d.batch import StudyBatch
 from mg3d.errors import ConfigError
-from mg3d.model.text import TextConfig
-from mg3d.model.vlm import VisionLanguageModel
-from mg3d.objectives.base import StepContext
-from mg3d.objectives.registry import build_objectives
 from mg3d.progress import console
-from mg3d.training.calibration import (
-    GB,
-    Calibration,
-    fit_rates,
-    peak_bytes,
-    time_pass,
-)
-from mg3d.training.engine import launch
+from mg3d.training.calibration import GB, Calibration, calibrate, held_bytes, state_bytes
 from mg3d.training.settings import TrainingConfig
-from mg3d.training.task import TrainingTask, Vocabulary, needs_of
-from mg3d.training.work import Work, count_work
+from mg3d.training.trial import StepWork, Trial
 
-_BERT_BASE = TextConfig(
-    vocabulary_size=30522, hidden_size=768, num_layers=12, num_heads=12, intermediate_size=3072
-)
-_TOKENS_A_CLAUSE = 10  # of reports in the public data sets, roughly
-_REPLAY = 4 / 3  # micro-batches encode once more, forward only: a third of forward and backward
+_REPLAY = 1.25  # micro-batches encode once more, forward only: a quarter of a step
 _FLOAT = 4  # bytes of a weight, a gradient or a moment
-_CUDA_CONTEXT_GB = 0.6
-_REPEATS = 3
-_TRIED_ROWS = (1, 2, 4, 12)
-"""The last two tell what grows with the volumes from what does not."""
+_MUCH_UNKNOWN = 0.1  # share of a prediction that rests on operators never measured
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,193 +80,83 @@ def plan(settings: PlanConfig) -> int:
     """
     if settings.threads:
         torch.set_num_threads(settings.threads)
-    fabric = launch(settings.accelerator, settings.precision)
-    task = build_task(settings).to(fabric.device)
-
-    def step(rows: int) -> Callable[[], Tensor]:
-        batch = draw_batch(settings, rows).to(fabric.device)
-
-        def losses() -> Tensor:
-            with fabric.autocast():
-                return forward(task, batch)
-
-        return losses
-
-    one, two = (count_work(step(rows), task) for rows in (1, 2))
+    trial = Trial(settings, settings.report_tokens)
     if settings.calibrate or settings.calibration is None:
-        calibration = measure(settings, task, step, fabric.device)
+        calibration = measure(settings, trial)
         if settings.calibration is not None:
             calibration.save(settings.calibration)
     else:
         calibration = Calibration.load(settings.calibration)
         _check_calibration(calibration, settings)
-    predicted = predict(settings, task, (one, two), calibration)
+    step = trial.work()
+    predicted = predict(settings, step, calibration)
     _show(settings, predicted, calibration)
+    _warn(trial, step, calibration)
     if settings.memory_gb is None or predicted.memory_gb <= settings.memory_gb:
         return 0
-    console.print(advise(settings, task, (one, two), calibration))
+    console.print(advise(settings, step, calibration))
     return 1
 
 
-def build_task(settings: TrainingConfig) -> TrainingTask:
-    """The recipe's task with fresh weights; a text encoder that cannot be loaded is a BERT-base."""
-    terms = build_objectives(settings.objectives)
-    parts = tuple(term.objective.name for term in terms)
-    text = settings.model.text
-    if text.name_or_path is None:
-        text = replace(text, vocabulary_size=settings.vocabulary_size)
-    try:
-        model = VisionLanguageModel(replace(settings.model, parts=parts, text=text))
-    except ConfigError:
-        if text.name_or_path is None:
-            raise
-        console.print(f"[yellow]{text.name_or_path} is not at hand; planned with a BERT-base")
-        sizes = replace(_BERT_BASE, frozen=text.frozen, clause_scope=text.clause_scope)
-        model = VisionLanguageModel(replace(settings.model, parts=parts, text=sizes))
-    size = model.text_encoder.vocabulary_size if model.wiring.text else 1
-    return TrainingTask(model, terms, Vocabulary(size, mask_id=min(4, size - 1), special_ids=()))
+def measure(settings: PlanConfig, trial: Trial) -> Calibration:
+    """This machine's rates, with steps of at most as many volumes as the recipe's."""
+    share = settings.loop.batch_size // settings.devices
+    rows = min(share, settings.loop.micro_batch_size or share)
+    return calibrate(trial, settings.precision, rows)
 
 
-def draw_batch(settings: PlanConfig, rows: int) -> StudyBatch:
-    """Noise volumes with made-up reports of the asked-for length; no two are alike."""
-    length = settings.report_tokens or settings.max_tokens
-    known = settings.vocabulary_size if settings.model.text.name_or_path is None else 20000
-    generator = torch.Generator().manual_seed(0)
-    names = tuple(f"study {row}" for row in range(rows))
-    places = torch.arange(length).expand(rows, -1)
-    return StudyBatch(
-        image=torch.rand(rows, 1, *settings.model.grid, generator=generator),
-        token_ids=torch.randint(5, max(known, 6), (rows, length), generator=generator),
-        token_mask=torch.ones(rows, length, dtype=torch.bool),
-        clause_ids=places // _TOKENS_A_CLAUSE + 1,
-        word_ids=places + 1,
-        volume_ids=names,
-        study_ids=names,
-        patient_ids=names,
-        report_ids=names,
-    )
-
-
-def forward(task: TrainingTask, batch: StudyBatch) -> Tensor:
-    """The loss of a step; cut-offs that only a corpus decides are any."""
-    context = StepContext(seed=0, epoch=0, step=0)
-    views = task.views(batch, context, needs_of(task.terms))
-    views.counts = views.count()
-    views.similarity_cutoffs = views.similarity_cutoffs or (-0.5, 0.5)
-    return task.apply_objectives(task.terms, views, batch, context).loss
-
-
-def measure(
-    settings: PlanConfig,
-    task: TrainingTask,
-    step: Callable[[int], Callable[[], Tensor]],
-    device: torch.device,
-) -> Calibration:
-    """Time steps of growing size, and the encoder and decoder alone."""
-    trials, peaks_gb = [], []
-    for rows in _TRIED_ROWS:
-        trials.append(time_pass(step(rows), task, _REPEATS))
-        peaks_gb.append(peak_bytes(device) / GB)
-    kept_gb = [trial.work.kept_bytes / GB for trial in trials]
-    kept_factor = (peaks_gb[-1] - peaks_gb[-2]) / (kept_gb[-1] - kept_gb[-2])
-    state = (weights(task) + trained(task)) * _FLOAT / GB
-    trials += [time_pass(part, task, _REPEATS) for part in _parts(settings, task, device)]
-    product, convolution, byte, operator = fit_rates(trials)
-    return Calibration(
-        device=torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
-        precision=settings.precision,
-        threads=torch.get_num_threads(),
-        seconds_per_product=product,
-        seconds_per_convolution=convolution,
-        seconds_per_moved_byte=byte,
-        seconds_per_operator=operator,
-        process_gb=peaks_gb[-1]
-        - state
-        - kept_factor * kept_gb[-1]
-        + (_CUDA_CONTEXT_GB if device.type == "cuda" else 0.0),
-        kept_factor=kept_factor,
-    )
-
-
-def _parts(
-    settings: PlanConfig, task: TrainingTask, device: torch.device
-) -> list[Callable[[], Tensor]]:
-    """Encoder and decoder alone: they tell products, convolutions and traffic apart."""
-    model, image = task.model, draw_batch(settings, 2).image.to(device)
-    parts: list[Callable[[], Tensor]] = [lambda: model.encode_image(image).tokens.square().mean()]
-    if "masked_volume" in model.wiring:
-        encoded = model.encode_image(image)
-        tokens = encoded.tokens.detach().requires_grad_()
-        parts.append(lambda: model.decoder(tokens, encoded.grid).square().mean())
-    return parts
-
-
-def predict(
-    settings: PlanConfig, task: TrainingTask, work: tuple[Work, Work], calibration: Calibration
-) -> Plan:
+def predict(settings: PlanConfig, step: StepWork, calibration: Calibration) -> Plan:
     """What one device does in a step, holds at its peak, and leaves on the disk."""
     share = settings.loop.batch_size // settings.devices
     rows = min(share, settings.loop.micro_batch_size or share)
-    at_once = work[0].grown(work[1], rows - 1)
-    num_parts = math.ceil(share / rows)
-    seconds = calibration.seconds(at_once) * share / rows
-    if num_parts > 1:
-        seconds *= _REPLAY
-    hours = seconds * settings.loop.steps / 3600
-    checkpoint_gb = (weights(task) + 2 * trained(task)) * _FLOAT / GB
+    pass_seconds = calibration.seconds(step.of(rows)) * share / rows
+    if rows < share:
+        pass_seconds *= _REPLAY
+    seconds = pass_seconds + calibration.seconds(step.update)
+    checkpoint_gb = (step.weights + 2 * step.trained) * _FLOAT / GB
     num_checkpoints = settings.loop.keep_checkpoints + settings.loop.keep_best
     volumes = settings.num_volumes
     voxels = math.prod(settings.model.grid)
+    images_gb = share * voxels * _FLOAT / GB
     return Plan(
         rows=rows,
         step_seconds=seconds,
         memory_gb=calibration.process_gb
-        + state_gb(settings, task)
-        + calibration.kept_factor * at_once.kept_bytes / GB
-        + share * voxels * _FLOAT / GB,
-        hours=hours,
-        run_gb=(num_checkpoints + 1) * checkpoint_gb + weights(task) * _FLOAT / GB,
+        + state_gb(settings, step)
+        + calibration.held_factor * held_bytes(step, rows) / GB
+        + images_gb,
+        hours=seconds * settings.loop.steps / 3600,
+        run_gb=(num_checkpoints + 1) * checkpoint_gb + step.weights * _FLOAT / GB,
         epoch_hours=seconds * volumes / settings.loop.batch_size / 3600 if volumes else None,
         store_gb=volumes * voxels * 2 / GB if volumes else None,
     )
 
 
-def state_gb(settings: PlanConfig, task: TrainingTask) -> float:
-    """Weights, gradients and two moments of a device; DDP holds each gradient twice."""
-    state: float = weights(task) + 3 * trained(task)
+def state_gb(settings: PlanConfig, step: StepWork) -> float:
+    """Weights and two moments of a device; DDP holds each gradient twice, FSDP shares all."""
+    state = state_bytes(step)
     if settings.devices > 1:
-        state = state / settings.devices if settings.strategy == "fsdp" else state + trained(task)
-    return state * _FLOAT / GB
+        fsdp = settings.strategy == "fsdp"
+        state = state / settings.devices if fsdp else state + step.trained * _FLOAT
+    return state / GB
 
 
-def weights(task: TrainingTask) -> int:
-    """Numbers in all parameters and buffers."""
-    return sum(tensor.numel() for tensor in (*task.parameters(), *task.buffers()))
-
-
-def trained(task: TrainingTask) -> int:
-    """Numbers in parameters that get a gradient."""
-    return sum(p.numel() for p in task.parameters() if p.requires_grad)
-
-
-def advise(
-    settings: PlanConfig, task: TrainingTask, work: tuple[Work, Work], calibration: Calibration
-) -> str:
+def advise(settings: PlanConfig, step: StepWork, calibration: Calibration) -> str:
     """What to change so that a device's memory is enough; the least change first."""
     assert settings.memory_gb is not None
     share = settings.loop.batch_size // settings.devices
     for rows in range(share - 1, 0, -1):
         smaller = replace(settings, loop=replace(settings.loop, micro_batch_size=rows))
-        if predict(smaller, task, work, calibration).memory_gb <= settings.memory_gb:
+        if predict(smaller, step, calibration).memory_gb <= settings.memory_gb:
             return (
                 f"It does not fit. With --loop.micro_batch_size {rows} it does: the same gradients "
-                "for a third more time."
+                "for a quarter more time."
             )
     if settings.strategy == "ddp" and settings.devices > 1:
         sharded = replace(
             settings, strategy="fsdp", loop=replace(settings.loop, micro_batch_size=1)
         )
-        if predict(sharded, task, work, calibration).memory_gb <= settings.memory_gb:
+        if predict(sharded, step, calibration).memory_gb <= settings.memory_gb:
             return "It does not fit. With --strategy fsdp --loop.micro_batch_size 1 it does."
     return (
         "It does not fit, even one volume at a time. Use a smaller model.grid or "
@@ -323,4 +191,23 @@ def _show(settings: PlanConfig, predicted: Plan, calibration: Calibration) -> No
         table.add_row("disk of the store", f"{predicted.store_gb:.3g} GB")
     table.add_row("disk of the run", f"{predicted.run_gb:.3g} GB")
     console.print(table)
-    console.print("Not counted: time between processes, reading, corpus training and start.")
+    console.print(
+        "Not counted: time between processes, reading, corpus training, start, and the first look "
+        "of a frozen text encoder at each report."
+    )
+
+
+def _warn(trial: Trial, step: StepWork, calibration: Calibration) -> None:
+    """Say where the calibration says little about this recipe on its device."""
+    share = calibration.unknown_share(step.of(2))
+    if share > _MUCH_UNKNOWN:
+        console.print(
+            f"[yellow]{share:.0%} of the time is in operators that the calibration did not "
+            "measure; calibrate with this recipe for a better answer."
+        )
+    here = "cpu" if trial.device.type == "cpu" else "a GPU"
+    if (calibration.device == "cpu") != (trial.device.type == "cpu"):
+        console.print(
+            f"[yellow]Counted on {here}, calibrated on {calibration.device}: kernels differ, so "
+            "this is a guess; plan on a machine with the device that will train."
+        )

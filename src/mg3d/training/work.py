@@ -1,110 +1,174 @@
-"""Work: what a forward and backward pass multiplies, keeps and holds, counted while it runs.
+"""Work: what a step computes, moves and holds, noted operator by operator while it runs.
 
-Counts depend on the recipe and the batch alone, not on the machine; `Calibration` turns them into
-seconds and gigabytes.
+Which operators run, how often and on how much follows from the recipe and the batch, not from the
+machine; a `Calibration` says how long they take there.
 """
 
+import sys
+import weakref
 from collections.abc import Callable
-from contextlib import ExitStack
-from dataclasses import dataclass, fields
-from typing import Any
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
-from torch.autograd.graph import saved_tensors_hooks
+from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 from mg3d.model import products
 
-_CONVOLUTIONS = ("convolution", "convolution_backward")
+VIEW = "view"
+"""Kind of the operators that only look at memory in another way."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Work:
-    """Of one pass over some rows; differences and multiples of it are work, too."""
+class Operation(NamedTuple):
+    """One call of an operator."""
 
-    products: float
-    """Floating-point operations in products of matrices, attention included."""
-    convolutions: float
-    """Floating-point operations in convolutions."""
+    kind: str
+    """Its name and the number format of its result; `VIEW` for all that move nothing."""
+    flops: float
+    """Floating-point operations of a product or convolution, 0 of all others."""
     moved_bytes: float
-    """What operators read and write."""
-    operators: float
-    """How many there are: each costs a little, whatever its size."""
-    kept_bytes: float
-    """What the forward pass keeps for the backward pass."""
+    """What it reads and writes."""
+    seconds: float
+    """How long it took here."""
+
+
+class Load(NamedTuple):
+    """All operations of a kind together."""
+
+    calls: float = 0.0
+    flops: float = 0.0
+    moved_bytes: float = 0.0
+
+
+@dataclass(frozen=True)
+class Work:
+    """Of one pass over some rows; what lies on a line through two is work, too."""
+
+    loads: dict[str, Load]
+    """By kind of operator."""
+    held_bytes: float
+    """Most memory that tensors made in the pass took at one moment."""
 
     def grown(self, other: "Work", rows: float) -> "Work":
         """This work, of n rows, carried on along the line through ``other``, of n + 1 rows."""
-        values = {
-            name: getattr(self, name) + rows * (getattr(other, name) - getattr(self, name))
-            for name in (field.name for field in fields(self))
-        }
-        return Work(**values)
+
+        def carry_on(one: float, two: float) -> float:
+            return max(0.0, one + rows * (two - one))
+
+        nothing = Load()
+        return Work(
+            {
+                kind: Load(
+                    *map(carry_on, self.loads.get(kind, nothing), other.loads.get(kind, nothing))
+                )
+                for kind in self.loads.keys() | other.loads.keys()
+            },
+            carry_on(self.held_bytes, other.held_bytes),
+        )
 
 
-def count_work(function: Callable[[], Tensor], module: nn.Module) -> Work:
-    """Run a forward and a backward pass and count.
+@dataclass(frozen=True)
+class Trace:
+    """A pass as it went."""
 
-    Args:
-        function: Gives the scalar to call backward on.
-        module: Its parameters are not what is kept: they are there anyway.
+    operations: list[Operation]
+    held_bytes: float
+
+    @property
+    def work(self) -> Work:
+        """The same in sums."""
+        loads: dict[str, Load] = {}
+        for kind, *amounts, _ in self.operations:
+            so_far = loads.get(kind, Load())
+            loads[kind] = Load(
+                so_far.calls + 1, so_far.flops + amounts[0], so_far.moved_bytes + amounts[1]
+            )
+        return Work(loads, self.held_bytes)
+
+
+def trace(function: Callable[[], object]) -> Trace:
+    """Run and note every operator, those of the backward pass included.
+
+    Returns:
+        All operators in their order. The clock stands between them, so what Python does there is
+        not in their seconds.
     """
-    own = {p.untyped_storage().data_ptr() for p in (*module.parameters(), *module.buffers())}
-    kept: dict[int, int] = {}
-
-    def keep(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in own:
-            kept[storage.data_ptr()] = storage.nbytes()
-        return tensor
-
-    counter = FlopCounterMode(display=False, custom_mapping=_onednn_formula())
-    traffic = _Traffic()
-    with ExitStack() as stack:
-        stack.enter_context(counter)
-        stack.enter_context(traffic)
-        with saved_tensors_hooks(keep, lambda tensor: tensor):
-            loss = function()
-        kept_bytes = sum(kept.values())  # before backward frees one after the other
-        loss.backward()  # type: ignore[no-untyped-call]
-    module.zero_grad(set_to_none=True)
-    by_operator = counter.get_flop_counts()["Global"]
-    convolutions = sum(
-        count for operator, count in by_operator.items() if str(operator).endswith(_CONVOLUTIONS)
-    )
-    return Work(
-        products=float(sum(by_operator.values()) - convolutions),
-        convolutions=float(convolutions),
-        moved_bytes=float(traffic.moved_bytes),
-        operators=float(traffic.operators),
-        kept_bytes=float(kept_bytes),
-    )
+    notes = _Notes()
+    with notes:
+        function()
+    return Trace(notes.operations, notes.most_bytes)
 
 
-class _Traffic(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Adds up what operators read and write; views of the same memory are free."""
+class _Notes(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Times operators, and follows each piece of memory from its first use to its end."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.moved_bytes = 0
-        self.operators = 0
+        self.operations: list[Operation] = []
+        self.most_bytes = 0.0
+        self._bytes_now = 0
+        self._alive: dict[int, object] = {}
+        self._formulas = FlopCounterMode(
+            display=False, custom_mapping=_onednn_formula()
+        ).flop_registry
+        self._on_gpu = torch.cuda.is_available()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Run the operator and note its tensors."""
-        result = func(*args, **(kwargs or {}))
+        """Run the operator and note it."""
+        kwargs = kwargs or {}
+        self._wait()
+        began = perf_counter()
+        result = func(*args, **kwargs)
+        self._wait()
+        seconds = perf_counter() - began
         read = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
         written = [leaf for leaf in tree_leaves(result) if isinstance(leaf, Tensor)]
-        places = {tensor.untyped_storage().data_ptr() for tensor in read}
-        is_view = all(t.untyped_storage().data_ptr() in places for t in written)
-        if not (is_view and not func._schema.is_mutable):
-            self.operators += 1
-            self.moved_bytes += sum(
-                min(tensor.nbytes, tensor.untyped_storage().nbytes()) for tensor in read + written
-            )
+        places = {_place(tensor) for tensor in read}
+        new = [tensor for tensor in written if _place(tensor) not in places]
+        for tensor in new:
+            self._follow(tensor)
+        if not new and not func._schema.is_mutable:
+            self.operations.append(Operation(VIEW, 0.0, 0.0, seconds))
+            return result
+        formula = self._formulas.get(func._overloadpacket)
+        flops = formula(*args, **kwargs, out_val=result) if formula else 0
+        moved = sum(min(t.nbytes, t.untyped_storage().nbytes()) for t in read + written)
+        kind = _kind(func, written)
+        self.operations.append(Operation(kind, float(flops), float(moved), seconds))
         return result
+
+    def _wait(self) -> None:
+        if self._on_gpu:
+            torch.cuda.synchronize()
+
+    def _follow(self, tensor: Tensor) -> None:
+        storage, place = tensor.untyped_storage(), _place(tensor)
+        if place in self._alive:
+            return
+        size = storage.nbytes()
+        self._bytes_now += size
+        self.most_bytes = max(self.most_bytes, self._bytes_now)
+
+        def end(_: object) -> None:
+            self._bytes_now -= size
+            del self._alive[place]
+
+        self._alive[place] = weakref.ref(storage, end)
+
+
+def _kind(func: Any, written: list[Tensor]) -> str:
+    name = str(func._overloadpacket).rstrip("_")  # in place or not makes no difference
+    dtype = str(written[0].dtype).removeprefix("torch.") if written else "none"
+    return sys.intern(f"{name} {dtype}")  # there are hundreds of thousands
+
+
+def _place(tensor: Tensor) -> int:
+    place: int = tensor.untyped_storage()._cdata
+    return place
 
 
 def _onednn_formula() -> dict[Any, Any]:
