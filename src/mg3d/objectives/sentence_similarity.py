@@ -7,9 +7,8 @@ e is the visual feature of a clause, m its frozen, centred text-only feature; pa
 ignored. Clauses of studies with the same report may attract but never repel each other.
 Source: MG-3D, arXiv:2412.05876, sentence-based similarity matching.
 
-Axes: B local batch, S clauses a report, C real clauses of this rank, A those of all ranks,
-E and H features. The largest tensors are (C, A): with 64 reports of 20 clauses a rank on 8 ranks,
-1,280 x 10,240, 52 MB each in float32.
+Axes: B local batch, S clauses a report, C real clauses of this rank, E and H features. Time grows
+with the square of the number of clauses, memory does not (`clause_pairs`).
 """
 
 from dataclasses import dataclass
@@ -22,10 +21,8 @@ from mg3d.batch import StudyBatch
 from mg3d.distributed import all_gather_rows, sum_over_ranks
 from mg3d.errors import ConfigError
 from mg3d.objectives.base import ObjectiveOutput, StepContext, Views
-from mg3d.objectives.contrast import related
+from mg3d.objectives.clause_pairs import ClausePairs, PairErrors
 from mg3d.objectives.precision import at_least_float32, full_precision
-
-_PATIENT = 1  # column of StudyBatch.identities()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,21 +62,19 @@ class SentenceSimilarity:
         assert views.clause_reference is not None
         below, above = self._cutoffs(views.similarity_cutoffs)
         mask_BS = views.clause_mask
-        identities_C3 = batch.identities()[mask_BS.nonzero()[:, 0]]
-        identities_A3 = all_gather_rows(identities_C3)
-        visual_CA = _gathered_cosines(views.clause_visual[mask_BS])
-        reference_CA = _gathered_cosines(views.clause_reference[mask_BS].detach())
-
-        other_CA = identities_C3[:, None, _PATIENT] != identities_A3[None, :, _PATIENT]
-        positive_CA = other_CA & (reference_CA >= above)
-        negative_CA = ~related(identities_C3, identities_A3) & (reference_CA <= below)
-        target_CA = torch.where(positive_CA, reference_CA, 0.0)
-        error_CA = torch.where(positive_CA | negative_CA, (visual_CA - target_CA).abs(), 0.0)
-
-        counts = torch.stack([positive_CA.sum(), negative_CA.sum(), other_CA.sum()])
+        pairs = ClausePairs.of(mask_BS, batch.identities())
+        visual_CE = _units(views.clause_visual[mask_BS])
+        reference_CH = _units(views.clause_reference[mask_BS].detach())
+        with full_precision(visual_CE.device):
+            error, decided = PairErrors.apply(  # type: ignore[no-untyped-call]
+                *(visual_CE, all_gather_rows(visual_CE)),
+                *(reference_CH, all_gather_rows(reference_CH)),
+                *(pairs, (below, above), torch.is_grad_enabled()),
+            )
+        counts = torch.cat([decided, pairs.num_pairs[None]])
         num_positive, num_negative, num_other = sum_over_ranks(counts)
         return ObjectiveOutput(
-            loss=error_CA.sum() / (num_positive + num_negative).clamp(min=1),
+            loss=error / (num_positive + num_negative).clamp(min=1),
             metrics={
                 "positive_pairs": counts[0] / num_other.clamp(min=1),
                 "negative_pairs": counts[1] / num_other.clamp(min=1),
@@ -102,9 +97,5 @@ class SentenceSimilarity:
         return below, above
 
 
-def _gathered_cosines(features_CE: Tensor) -> Tensor:
-    """(C, A) cosines of this rank's clauses with those of all ranks."""
-    features_CE = F.normalize(at_least_float32(features_CE), dim=1)
-    features_AE = all_gather_rows(features_CE)
-    with full_precision(features_CE.device):
-        return features_CE @ features_AE.T
+def _units(features_CE: Tensor) -> Tensor:
+    return F.normalize(at_least_float32(features_CE), dim=1)
