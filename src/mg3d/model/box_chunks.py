@@ -49,13 +49,6 @@ def box_order(groups: Sequence[BoxGroup], num_volumes: int) -> Tensor:
     return torch.cat([(first_W11 + group.token_index).flatten() for group in groups])
 
 
-def inverse_order(order: Tensor) -> Tensor:
-    """Where each token of the grids stands in ``order``."""
-    inverse = torch.empty_like(order)
-    inverse[order] = torch.arange(len(order), device=order.device)
-    return inverse
-
-
 def cut_chunks(groups: Sequence[BoxGroup], num_volumes: int, max_tokens: int) -> tuple[Chunk, ...]:
     """Cut the order of boxes into chunks of at most ``max_tokens``, but at least a box, each."""
     chunks: list[Chunk] = []

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, cast
 import torch
 from torch import Tensor, nn
 
-from mg3d.model.box_chunks import Chunk, Run, box_order, cut_chunks, inverse_order
+from mg3d.model.box_chunks import Chunk, Run, box_order, cut_chunks
 from mg3d.model.products import through_onednn
 from mg3d.model.token_layers import (
     BlockWeights,
@@ -180,22 +180,22 @@ class _BoxwiseBlock(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, plan: _Plan, *parameters: Tensor | None) -> Tensor:
         weights = plan.weights(parameters)
-        order = box_order(plan.groups, len(x))
-        tokens = _rows(x).index_select(0, order)
+        order, tokens = box_order(plan.groups, len(x)), _rows(x)
         result = torch.empty_like(tokens)
         kept: list[Tensor] = []
         ctx.plan, ctx.computed = plan, []
         with torch.autocast(x.device.type, enabled=False), through_onednn():
             biases = plan.biases(weights.bias_table)
             for chunk in plan.chunks:
-                computed = _compute(chunk, tokens[chunk.tokens], weights, biases, plan)
-                result[chunk.tokens] = result_of(computed.left, weights)
+                index = order[chunk.tokens]
+                computed = _compute(chunk, tokens.index_select(0, index), weights, biases, plan)
+                result.index_copy_(0, index, result_of(computed.left, weights))
                 if plan.differentiable and plan.recompute:
                     kept += [computed.mixed, *computed.kept]
                 elif plan.differentiable:
                     ctx.computed.append(computed)
         ctx.save_for_backward(x, *parameters, *kept)
-        return result.index_select(0, inverse_order(order)).view_as(x)
+        return result.view_as(x)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
@@ -205,8 +205,8 @@ class _BoxwiseBlock(torch.autograd.Function):
         count = len(BlockWeights._fields)
         sums = WeightGradients(BlockWeights(*saved[:count]), ctx.needs_input_grad[2:])
         weights = plan.weights(saved[:count])
-        order = box_order(plan.groups, len(x))
-        tokens, grad_result = (_rows(value).index_select(0, order) for value in (x, grad))
+        order, tokens, grad_result = box_order(plan.groups, len(x)), _rows(x), _rows(grad)
+        grad_tokens = torch.empty_like(tokens)
         all_computed, kept = iter(ctx.computed), iter(saved[count:])
         with torch.autocast(x.device.type, enabled=False), through_onednn():
             with torch.enable_grad():
@@ -215,18 +215,22 @@ class _BoxwiseBlock(torch.autograd.Function):
             biases = [graph.detach() for graph in graphs]
             grad_biases = [torch.zeros_like(bias) for bias in biases]
             for chunk in plan.chunks:
+                index = order[chunk.tokens]
                 computed = next(all_computed, None) or _compute(
-                    chunk, tokens[chunk.tokens], weights, biases, plan, kept
+                    chunk, tokens.index_select(0, index), weights, biases, plan, kept
                 )
-                grad_chunk = grad_result[chunk.tokens]
-                grad_chunk.copy_(
-                    _backward(chunk, computed, grad_chunk, weights, biases, grad_biases, sums, plan)
+                grad_chunk = grad_result.index_select(0, index)
+                grad_tokens.index_copy_(
+                    0,
+                    index,
+                    _backward(
+                        chunk, computed, grad_chunk, weights, biases, grad_biases, sums, plan
+                    ),
                 )
             if sums.wants("bias_table"):
                 sums.add("bias_table", *torch.autograd.grad(graphs, table, grad_biases))
-        needs_tokens = ctx.needs_input_grad[0]
-        grad_tokens = grad_result.index_select(0, inverse_order(order)) if needs_tokens else None
-        return None if grad_tokens is None else grad_tokens.view_as(x), None, *sums.in_order()
+        of_x = grad_tokens.view_as(x) if ctx.needs_input_grad[0] else None
+        return of_x, None, *sums.in_order()
 
 
 def _compute(

@@ -24,6 +24,8 @@ LOG2_E = math.log2(math.e)
 SLICE_BYTES = 3 * 2**20
 """Scores of attention that a CPU core works on at a time. From 3 to 8 MB times differed by less
 than the noise, beyond that they rose (1 MB of L2 cache a core, 32 MB of L3)."""
+_FEW_BOXES = 8
+"""Up to which adding boxes one by one is faster than their sum, which fills its result before."""
 SHIPPED_SLICE_BYTES = 2**29
 """The same for PyTorch's kernel, which holds the bias of every box and its gradient in memory."""
 
@@ -91,10 +93,11 @@ def kernel_for(device: torch.device) -> AttentionKernel:
 
 
 class SlicedAttention:
-    """Attention written out, a few boxes at a time.
+    """Attention written out, a few boxes at a time, in the precision of the bias.
 
     It keeps the base-2 log-sum-exp of the scores, (W, H, n, 1), from which the backward pass
-    restores the probabilities.
+    restores the probabilities. Of a lower precision, the inputs are converted instead of the
+    scores: products this narrow gain less from bfloat16 than it costs to convert what they give.
 
     Args:
         slice_bytes: Size of the scores that are there at a time, at least those of one box.
@@ -107,21 +110,20 @@ class SlicedAttention:
         self, q_WHnd: Tensor, k_WHmd: Tensor, v_WHmd: Tensor, bias_Hnm: Tensor
     ) -> tuple[Tensor, Tensor]:
         """See `AttentionKernel`."""
-        attended = torch.empty_like(q_WHnd)
-        log_total = bias_Hnm.new_empty(*q_WHnd.shape[:3], 1)
-        queries = _scaled(q_WHnd)
-        has_room = _largest_score(q_WHnd, k_WHmd, bias_Hnm) < _room(v_WHmd.dtype)
-        whole = queries, k_WHmd, v_WHmd, attended, log_total
-        for scratch, (q, k, v, mixed, log) in self._slices(bias_Hnm, 1, *whole):
-            (scores,) = scratch
-            _scores(q, k, bias_Hnm, out=scores)
+        q, k, v = (x.to(bias_Hnm.dtype) for x in (q_WHnd, k_WHmd, v_WHmd))
+        attended, log_total = torch.empty_like(q), q.new_empty(*q.shape[:3], 1)
+        has_room = _largest_score(q, k, bias_Hnm) < _room(q.dtype)
+        whole = _scaled(q), k, v, attended, log_total
+        for (scores,), part in self._slices(bias_Hnm, 1, *whole):
+            queries, keys, values, mixed, log = part
+            _score(queries, keys, bias_Hnm, out=scores)
             highest = None if has_room else scores.amax(dim=-1, keepdim=True)
             weights = (scores if highest is None else scores.sub_(highest)).exp2_()
             total = weights.sum(dim=-1, keepdim=True)
-            torch.bmm(weights.to(v.dtype), v, out=mixed)
-            mixed.div_(total.to(v.dtype))
+            torch.bmm(weights, values, out=mixed)
+            mixed.div_(total)
             torch.add(total.log2_(), 0 if highest is None else highest, out=log)
-        return attended, log_total
+        return attended.to(q_WHnd.dtype), log_total
 
     def backward(
         self,
@@ -133,27 +135,29 @@ class SlicedAttention:
         kept: Tensor,
     ) -> Gradients:
         """See `AttentionKernel`."""
-        W, H, m, d = k_WHmd.shape
-        grad_q, grad_bias = torch.empty_like(q_WHnd), torch.zeros_like(bias_Hnm)
+        inputs = grad_WHnd, q_WHnd, k_WHmd, v_WHmd
+        grad, q, k, v = (x.to(bias_Hnm.dtype) for x in inputs)
+        grad_q, grad_bias = torch.empty_like(q), torch.zeros_like(bias_Hnm)
         # turned: a product with the weights as its second factor need not turn them
-        grad_k, grad_v = (q_WHnd.new_empty(W, H, d, m) for _ in range(2))
-        inputs = grad_WHnd, q_WHnd, _scaled(q_WHnd), k_WHmd, v_WHmd, kept
-        whole = *inputs, grad_q, grad_k, grad_v
-        for scratch, part in self._slices(bias_Hnm, 2, *whole):
-            grad, q, queries, k, v, log_total, to_q, to_k, to_v = part
-            scores, grad_weights = scratch
-            weights = _scores(queries, k, bias_Hnm, out=scores).sub_(log_total).exp2_()
-            torch.bmm(grad.mT, weights.to(v.dtype), out=to_v)
-            _product(grad, v.mT, out=grad_weights)
-            grad_scores = _softmax_backward(grad_weights, weights)
-            for grad_Hnm in grad_scores.view(-1, *bias_Hnm.shape):
-                grad_bias += grad_Hnm
-            grad_scores = grad_scores.to(q.dtype)
-            torch.bmm(grad_scores, k, out=to_q)
-            torch.bmm(q.mT, grad_scores, out=to_k)
-        scale = d**-0.5
+        grad_k, grad_v = (x.new_empty(x.mT.shape) for x in (k, v))
+        whole = grad, q, _scaled(q), k, v, kept, grad_q, grad_k, grad_v
+        for (weights, grad_scores), part in self._slices(bias_Hnm, 2, *whole):
+            grad_mixed, plain, queries, keys, values, log_total, to_q, to_k, to_v = part
+            _score(queries, keys, bias_Hnm, out=weights)
+            weights.sub_(log_total).exp2_()
+            torch.bmm(grad_mixed.mT, weights, out=to_v)
+            torch.bmm(grad_mixed, values.mT, out=grad_scores)  # of the weights, at first
+            _softmax_backward_(grad_scores, weights)
+            _add_boxes_(grad_bias, grad_scores)
+            torch.bmm(grad_scores, keys, out=to_q)
+            torch.bmm(plain.mT, grad_scores, out=to_k)
+        scale = 1 / math.sqrt(q.shape[-1])
+        dtype = q_WHnd.dtype
         return Gradients(
-            grad_q.mul_(scale), grad_k.mul_(scale).mT, grad_v.mT, grad_bias.mul_(1 / LOG2_E)
+            q=grad_q.mul_(scale).to(dtype),
+            k=grad_k.mul_(scale).mT.to(dtype),
+            v=grad_v.mT.to(dtype),
+            bias=grad_bias.mul_(1 / LOG2_E),
         )
 
     def _slices(
@@ -227,26 +231,26 @@ def _scaled(q_WHnd: Tensor) -> Tensor:
     return q_WHnd * (LOG2_E / math.sqrt(q_WHnd.shape[-1]))
 
 
-def _scores(queries_Gnd: Tensor, k_Gmd: Tensor, bias_Hnm: Tensor, out: Tensor) -> Tensor:
+def _score(queries_Gnd: Tensor, k_Gmd: Tensor, bias_Hnm: Tensor, out: Tensor) -> None:
     """Scores plus bias, into ``out`` (G, n, m); G = w H."""
-    _product(queries_Gnd, k_Gmd.mT, out)
+    torch.bmm(queries_Gnd, k_Gmd.mT, out=out)
     out.view(-1, *bias_Hnm.shape).add_(bias_Hnm)
-    return out
 
 
-def _product(left: Tensor, right: Tensor, out: Tensor) -> None:
-    """Batched product into memory of the same or a higher precision."""
-    if left.dtype == out.dtype:
-        torch.bmm(left, right, out=out)
-    else:
-        out.copy_(torch.bmm(left, right))
-
-
-def _softmax_backward(grad_WHnm: Tensor, weights_WHnm: Tensor) -> Tensor:
-    """Gradient of the scores, in the memory of that of the weights: one pass instead of three."""
+def _softmax_backward_(grad_Gnm: Tensor, weights_Gnm: Tensor) -> None:
+    """Turn the gradient of the weights into that of the scores: one pass instead of three."""
     softmax_backward = torch.ops.aten._softmax_backward_data.out
-    softmax_backward(grad_WHnm, weights_WHnm, -1, weights_WHnm.dtype, grad_input=grad_WHnm)
-    return grad_WHnm
+    softmax_backward(grad_Gnm, weights_Gnm, -1, weights_Gnm.dtype, grad_input=grad_Gnm)
+
+
+def _add_boxes_(total_Hnm: Tensor, parts_Gnm: Tensor) -> None:
+    """Add what belongs to the same head and pair of tokens in each of some boxes."""
+    boxes = parts_Gnm.view(-1, *total_Hnm.shape)
+    if len(boxes) > _FEW_BOXES:
+        total_Hnm += boxes.sum(dim=0)
+        return
+    for box_Hnm in boxes:
+        total_Hnm += box_Hnm
 
 
 def _largest_score(q_WHnd: Tensor, k_WHmd: Tensor, bias_Hnm: Tensor) -> float:
