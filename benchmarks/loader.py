@@ -41,6 +41,14 @@ from mg3d.data.text.reports import Report
 from mg3d.data.text.tokens import ReportTokenizer
 
 BATCH, WORKERS = 4, 4
+PRELOADED = [
+    "mg3d.data.dataset",
+    "mg3d.data.preparation.prepare",
+    "mg3d.training.recorder",
+    "monai.data",
+    "monai.transforms",
+]
+"""What this file imports: its workers import it again, and share what was there before them."""
 SCAN = (320, 320, 160)
 REPORT = "The heart is normal in size. There is no pleural effusion. A nodule of 4 mm is seen. " * 8
 
@@ -127,8 +135,8 @@ def run_workers(
     """Volumes a second over an epoch, and the workers' summed USS near its end."""
     gc.collect()
     processes = multiprocessing.get_context(context)
-    if context == "forkserver":  # both sides inherit what both import
-        processes.set_forkserver_preload(["mg3d.data.dataset", "monai.data"])
+    if context == "forkserver":
+        processes.set_forkserver_preload(PRELOADED)
     loader = DataLoader(
         dataset, batch_size=BATCH, collate_fn=joined, num_workers=WORKERS, prefetch_factor=2,
         multiprocessing_context=processes,
