@@ -8,7 +8,7 @@ from multiprocessing.reduction import ForkingPickler
 import numpy as np
 import pytest
 
-from mg3d.data.packed import PackedReports, PackedRows
+from mg3d.data.packed import PackedPairs, PackedReports, PackedRows
 from mg3d.data.store import StoreRow
 from mg3d.data.text.tokens import TokenizedReport
 
@@ -24,10 +24,10 @@ def _rows(num: int) -> list[StoreRow]:
     ]  # fmt: skip
 
 
-def _reports(num: int) -> list[TokenizedReport]:
+def _reports(num: int, largest: int = 2**31 - 1) -> list[TokenizedReport]:
     generator = np.random.default_rng(0)
     return [
-        TokenizedReport(*generator.integers(0, 2**31 - 1, (3, size)), num_truncated=size % 3)
+        TokenizedReport(*generator.integers(0, largest, (3, size)), num_truncated=size % 3)
         for size in generator.integers(0, 40, num)
     ]
 
@@ -44,8 +44,9 @@ def test_rows_come_out_as_they_went_in() -> None:
             packed[index]
 
 
-def test_reports_come_out_as_they_went_in() -> None:
-    reports = _reports(9)
+@pytest.mark.parametrize("largest", [2**31 - 1, 2**16 - 1])
+def test_reports_come_out_as_they_went_in(largest: int) -> None:
+    reports = _reports(9, largest)
     packed = PackedReports(iter(reports))
     assert len(packed) == 9
     for one, two in zip(packed, reports, strict=True):
@@ -57,6 +58,27 @@ def test_reports_come_out_as_they_went_in() -> None:
     assert len(packed[2:4]) == 2
     with pytest.raises(IndexError):
         packed[9]
+
+
+def test_one_large_number_widens_the_rest() -> None:
+    small = TokenizedReport(*np.array([[65_535, 0]] * 3))
+    large = TokenizedReport(*np.array([[65_536]] * 3))
+    assert PackedReports([small])._numbers.element_size() == 2
+    packed = PackedReports([small, large])
+    assert packed[0].token_ids.tolist() == [65_535, 0]
+    assert packed[1].word_ids.tolist() == [65_536]
+
+
+def test_pairs_come_out_as_they_went_in() -> None:
+    reports = _reports(6, 100)
+    packed = PackedPairs(iter([(reports[0], reports[1]), (reports[2], reports[3])]))
+    assert len(packed) == 2
+    assert packed[-1][0].token_ids.tolist() == reports[2].token_ids.tolist()
+    assert [pair[1].clause_ids.tolist() for pair in packed[:]] == [
+        reports[1].clause_ids.tolist(), reports[3].clause_ids.tolist()
+    ]  # fmt: skip
+    with pytest.raises(IndexError):
+        packed[2]
 
 
 def test_nothing_packs_to_nothing() -> None:

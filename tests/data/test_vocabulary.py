@@ -3,9 +3,11 @@
 import hashlib
 import subprocess
 import sys
+from collections import Counter
 
 import pytest
 
+from mg3d.data.text import vocabulary
 from mg3d.data.text.vocabulary import SPECIAL_TOKENS, train_wordpiece
 from mg3d.errors import ConfigError
 
@@ -49,3 +51,11 @@ def test_words_never_seen_are_spelled_not_unknown() -> None:
 def test_no_room_for_the_alphabet_is_refused() -> None:
     with pytest.raises(ConfigError, match="vocab_size 50 is too small"):
         train_wordpiece(TEXTS, 50)
+
+
+def test_the_length_of_a_line_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = train_wordpiece(TEXTS * 5, 240).to_str()
+    monkeypatch.setattr(vocabulary, "_WORDS_A_LINE", 2)
+    assert train_wordpiece(TEXTS * 5, 240).to_str() == whole
+    assert max(map(len, vocabulary._lines(Counter({"a": 5})))) == len("a a")
+    assert " ".join(vocabulary._lines(Counter({"a": 5, "b": 1}))) == "a a a a a b"

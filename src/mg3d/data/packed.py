@@ -7,7 +7,7 @@ fork they stay shared, under spawn and forkserver torch hands them over without 
 
 import json
 from collections.abc import Iterable, Sequence
-from typing import overload
+from typing import Any, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,7 @@ from mg3d.data.store import StoreRow
 from mg3d.data.text.tokens import TokenizedReport
 
 _ARRAYS = ("token_ids", "clause_ids", "word_ids")
+_SHORT = np.iinfo(np.uint16).max
 
 
 class PackedRows(Sequence[StoreRow]):
@@ -50,21 +51,24 @@ class PackedRows(Sequence[StoreRow]):
 
 
 class PackedReports(Sequence[TokenizedReport]):
-    """Tokenised reports as three blocks of numbers.
+    """Tokenised reports as three blocks of numbers, of 16 bits where all of them fit.
 
     Args:
         reports: The reports, in the order to keep; each is let go once it is packed.
     """
 
     def __init__(self, reports: Iterable[TokenizedReport]) -> None:
-        parts: list[npt.NDArray[np.int32]] = []
+        parts: list[npt.NDArray[Any]] = []
         truncated: list[int] = []
         for report in reports:
-            parts.append(np.array([getattr(report, name) for name in _ARRAYS], dtype=np.int32))
+            part = np.array([getattr(report, name) for name in _ARRAYS])
+            parts.append(part.astype(np.uint16 if part.max(initial=0) <= _SHORT else np.int32))
             truncated.append(report.num_truncated)
         self._ends = torch.from_numpy(np.cumsum([0, *(part.shape[1] for part in parts)]))
-        empty = np.zeros((len(_ARRAYS), 0), dtype=np.int32)
-        self._numbers = torch.from_numpy(np.concatenate([empty, *parts], axis=1))
+        empty = np.zeros((len(_ARRAYS), 0), dtype=np.uint16)
+        numbers = np.concatenate([empty, *parts], axis=1)
+        # torch hands no unsigned ones to other processes
+        self._numbers = torch.from_numpy(numbers.view(numbers.dtype.str.replace("u", "i")))
         self.num_truncated: Tensor = torch.tensor(truncated, dtype=torch.int64)
 
     def __len__(self) -> int:
@@ -81,5 +85,39 @@ class PackedReports(Sequence[TokenizedReport]):
             return tuple(self[i] for i in range(*index.indices(len(self))))
         place = range(len(self))[index]
         begin, end = self._ends[place : place + 2].tolist()
-        token_ids, clause_ids, word_ids = self._numbers[:, begin:end].numpy().astype(np.int64)
+        numbers = self._numbers[:, begin:end].numpy()
+        if numbers.dtype == np.int16:
+            numbers = numbers.view(np.uint16)
+        token_ids, clause_ids, word_ids = numbers.astype(np.int64)
         return TokenizedReport(token_ids, clause_ids, word_ids, int(self.num_truncated[place]))
+
+
+class PackedPairs(Sequence[tuple[TokenizedReport, TokenizedReport]]):
+    """Pairs of tokenised texts, packed alike.
+
+    Args:
+        pairs: The pairs, in the order to keep; each is let go once it is packed.
+    """
+
+    def __init__(self, pairs: Iterable[tuple[TokenizedReport, TokenizedReport]]) -> None:
+        self._texts = PackedReports(text for pair in pairs for text in pair)
+
+    def __len__(self) -> int:
+        return len(self._texts) // 2
+
+    @overload
+    def __getitem__(self, index: int) -> tuple[TokenizedReport, TokenizedReport]: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> tuple[tuple[TokenizedReport, TokenizedReport], ...]: ...
+
+    def __getitem__(
+        self, index: int | slice
+    ) -> (
+        tuple[TokenizedReport, TokenizedReport]
+        | tuple[tuple[TokenizedReport, TokenizedReport], ...]
+    ):
+        if isinstance(index, slice):
+            return tuple(self[i] for i in range(*index.indices(len(self))))
+        place = range(len(self))[index]
+        return self._texts[2 * place], self._texts[2 * place + 1]

@@ -289,7 +289,7 @@ def _make_tokenizer(settings: PretrainConfig, store: VolumeStore) -> None:
         studies = sorted({row.study_id for row in store.select("train")})
         reports = (store.report(study) for study in studies)
         made = ReportTokenizer.train(
-            [f"{report.findings} {report.impression}" for report in reports],
+            (f"{report.findings} {report.impression}" for report in reports),
             settings.vocabulary_size,
             max_tokens=settings.max_tokens,
             clauses=rule,

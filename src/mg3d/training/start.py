@@ -5,6 +5,7 @@ All of it comes from the training split, before the first step, once a run. Noth
 repeated when a run goes on from a checkpoint, which holds the result.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from mg3d.batch import StudyBatch
 from mg3d.data.dataset import StudyDataset, collate
+from mg3d.data.packed import PackedPairs, PackedReports
 from mg3d.data.text.reports import Report
 from mg3d.data.text.tokens import ReportTokenizer, TokenizedReport
 from mg3d.errors import ConfigError
@@ -109,21 +111,19 @@ def _reads_whole_reports(model: VisionLanguageModel) -> bool:
 
 def corpus_documents(
     dataset: StudyDataset, tokenizer: ReportTokenizer, *, whole: bool
-) -> list[TokenizedReport]:
+) -> PackedReports:
     """The training split's texts without repetition: reports, or single clauses."""
     store = dataset.store
     reports = [store.report(study) for study in sorted({row.study_id for row in dataset.rows})]
     if whole:
         kept = {report.report_id: report for report in reports if not report.is_empty}
-        return [tokenizer(report) for report in kept.values()]
+        return PackedReports(tokenizer(report) for report in kept.values())
     texts = {clause.lower() for report in reports for clause in report.clauses(tokenizer.clauses)}
     tokenized = (tokenizer.encode_text(text) for text in sorted(texts))
-    return [document for document in tokenized if document.num_clauses]
+    return PackedReports(document for document in tokenized if document.num_clauses)
 
 
-def corpus_sections(
-    dataset: StudyDataset, tokenizer: ReportTokenizer
-) -> list[tuple[TokenizedReport, TokenizedReport]]:
+def corpus_sections(dataset: StudyDataset, tokenizer: ReportTokenizer) -> PackedPairs:
     """Findings and impression of the training split's reports that have both.
 
     Of reports with the same impression one is kept: the others would be false negatives.
@@ -135,12 +135,12 @@ def corpus_sections(
         (tokenizer(Report(findings=r.findings)), tokenizer(Report(impression=r.impression)))
         for r in both.values()
     )
-    return [pair for pair in pairs if pair[0].num_clauses and pair[1].num_clauses]
+    return PackedPairs(pair for pair in pairs if pair[0].num_clauses and pair[1].num_clauses)
 
 
 @torch.no_grad()
 def _set_reference(
-    model: VisionLanguageModel, clauses: list[TokenizedReport], start: StartConfig, seed: int
+    model: VisionLanguageModel, clauses: PackedReports, start: StartConfig, seed: int
 ) -> None:
     """Freeze the text encoder as the yardstick of clauses; centre it and read the cut-offs off."""
     model.freeze_reference_()
@@ -154,7 +154,7 @@ def _set_reference(
     model.set_reference(mean, cutoffs)
 
 
-def _reference_vectors(model: VisionLanguageModel, clauses: list[TokenizedReport]) -> Tensor:
+def _reference_vectors(model: VisionLanguageModel, clauses: Sequence[TokenizedReport]) -> Tensor:
     """(K, H) reference features of single clauses."""
     ids, clause_ids = (
         torch.nn.utils.rnn.pad_sequence(

@@ -7,7 +7,7 @@ the merges come from there, and the pieces are the most frequent ones in words c
 
 import string
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from tokenizers import (
     Tokenizer,
@@ -24,6 +24,7 @@ from mg3d.errors import ConfigError
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 _LONGEST_WORD = 100
 """Characters beyond which WordPiece gives up on a word, as in BERT."""
+_WORDS_A_LINE = 1000
 
 
 def train_wordpiece(texts: Iterable[str], vocab_size: int) -> Tokenizer:
@@ -69,8 +70,7 @@ def _count_pieces(words: Counter[str], vocab_size: int) -> Counter[str]:
     merges = Tokenizer(models.BPE())
     merges.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     trainer = trainers.BpeTrainer(vocab_size=vocab_size, show_progress=False)
-    lines = (" ".join([word] * count) for word, count in sorted(words.items()))
-    merges.train_from_iterator(lines, trainer=trainer)
+    merges.train_from_iterator(_lines(words), trainer=trainer)
     counts: Counter[str] = Counter()
     for word, count in words.items():
         first, *rest = merges.encode(word).tokens
@@ -78,6 +78,17 @@ def _count_pieces(words: Counter[str], vocab_size: int) -> Counter[str]:
         for piece in rest:
             counts[f"##{piece}"] += count
     return counts
+
+
+def _lines(words: Counter[str]) -> Iterator[str]:
+    """Every word as often as it was counted, in lines that the trainer cuts one after the other.
+
+    It holds some hundred bytes for each word of a line: 150 MB for 10,000 reports where a frequent
+    word fills one line, 3 MB so. The counts, hence the vocabulary, are the same.
+    """
+    for word, count in sorted(words.items()):
+        for done in range(0, count, _WORDS_A_LINE):
+            yield " ".join([word] * min(_WORDS_A_LINE, count - done))
 
 
 def _bert_style(vocabulary: dict[str, int]) -> Tokenizer:
