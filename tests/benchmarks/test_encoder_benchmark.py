@@ -75,6 +75,6 @@ def test_every_case_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(encoder, "compare_grids", None)
     for case in ("fp32", "bf16", "flash", "ablation", "windows"):
         encoder.CASES[case](setting, table)
-    assert len(table.rows) == 9 + 9 + 2 + 7 + 3
+    assert len(table.rows) == 9 + 9 + 2 + 9 + 3
     assert all(row["ours"] > 0 for row in table.rows)
     assert isinstance(encoder.build_reference(TINY), nn.Module)

@@ -162,6 +162,32 @@ class _Plan(NamedTuple):
         return [box_bias(table, group, self.window) for group in self.groups]
 
 
+class _Inputs(NamedTuple):
+    """What all chunks read."""
+
+    plan: _Plan
+    weights: BlockWeights
+    biases: Sequence[Tensor]
+    """Of each group, see `box_bias`."""
+
+    def heads(self, run: Run, entered: Entered) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values of a run."""
+        return split_heads(
+            entered.qkv[run.tokens],
+            self.weights,
+            run.num_boxes,
+            self.plan.num_heads,
+            padded=self.plan.groups[run.group].is_padded,
+        )
+
+
+class _Sums(NamedTuple):
+    """What all chunks add to."""
+
+    weights: WeightGradients
+    biases: Sequence[Tensor]
+
+
 class _Computed(NamedTuple):
     """A chunk on its way through a block."""
 
@@ -185,10 +211,10 @@ class _BoxwiseBlock(torch.autograd.Function):
         kept: list[Tensor] = []
         ctx.plan, ctx.computed = plan, []
         with torch.autocast(x.device.type, enabled=False), through_onednn():
-            biases = plan.biases(weights.bias_table)
+            inputs = _Inputs(plan, weights, plan.biases(weights.bias_table))
             for chunk in plan.chunks:
                 index = order[chunk.tokens]
-                computed = _compute(chunk, tokens.index_select(0, index), weights, biases, plan)
+                computed = _compute(chunk, tokens.index_select(0, index), inputs)
                 result.index_copy_(0, index, result_of(computed.left, weights))
                 if plan.differentiable and plan.recompute:
                     kept += [computed.mixed, *computed.kept]
@@ -203,7 +229,7 @@ class _BoxwiseBlock(torch.autograd.Function):
         x, *saved = ctx.saved_tensors
         plan: _Plan = ctx.plan
         count = len(BlockWeights._fields)
-        sums = WeightGradients(BlockWeights(*saved[:count]), ctx.needs_input_grad[2:])
+        grads = WeightGradients(BlockWeights(*saved[:count]), ctx.needs_input_grad[2:])
         weights = plan.weights(saved[:count])
         order, tokens, grad_result = box_order(plan.groups, len(x)), _rows(x), _rows(grad)
         grad_tokens = torch.empty_like(tokens)
@@ -212,79 +238,56 @@ class _BoxwiseBlock(torch.autograd.Function):
             with torch.enable_grad():
                 table = weights.bias_table.detach().requires_grad_()
                 graphs = plan.biases(table)
-            biases = [graph.detach() for graph in graphs]
-            grad_biases = [torch.zeros_like(bias) for bias in biases]
+            inputs = _Inputs(plan, weights, [graph.detach() for graph in graphs])
+            sums = _Sums(grads, [torch.zeros_like(bias) for bias in inputs.biases])
             for chunk in plan.chunks:
                 index = order[chunk.tokens]
                 computed = next(all_computed, None) or _compute(
-                    chunk, tokens.index_select(0, index), weights, biases, plan, kept
+                    chunk, tokens.index_select(0, index), inputs, kept
                 )
-                grad_chunk = grad_result.index_select(0, index)
-                grad_tokens.index_copy_(
-                    0,
-                    index,
-                    _backward(
-                        chunk, computed, grad_chunk, weights, biases, grad_biases, sums, plan
-                    ),
+                grad_chunk = _backward(
+                    chunk, computed, grad_result.index_select(0, index), inputs, sums
                 )
-            if sums.wants("bias_table"):
-                sums.add("bias_table", *torch.autograd.grad(graphs, table, grad_biases))
+                grad_tokens.index_copy_(0, index, grad_chunk)
+            if grads.wants("bias_table"):
+                grads.add("bias_table", *torch.autograd.grad(graphs, table, sums.biases))
         of_x = grad_tokens.view_as(x) if ctx.needs_input_grad[0] else None
-        return of_x, None, *sums.in_order()
+        return of_x, None, *grads.in_order()
 
 
 def _compute(
-    chunk: Chunk,
-    tokens_TC: Tensor,
-    weights: BlockWeights,
-    biases: Sequence[Tensor],
-    plan: _Plan,
-    known: Iterator[Tensor] | None = None,
+    chunk: Chunk, tokens_TC: Tensor, inputs: _Inputs, known: Iterator[Tensor] | None = None
 ) -> _Computed:
     """Compute a chunk, from the results of attention where they are known."""
-    entered = enter(tokens_TC, weights)
+    entered = enter(tokens_TC, inputs.weights)
     if known is not None:
         mixed, *kept = itertools.islice(known, 1 + len(chunk.runs))
     else:
         mixed, kept = torch.empty_like(entered.normed.value), []
         for run in chunk.runs:
-            q, k, v = _heads(run, entered, weights, plan)
-            attended, kept_of_run = plan.kernel.attend(q, k, v, biases[run.group])
+            q, k, v = inputs.heads(run, entered)
+            attended, kept_of_run = inputs.plan.kernel.attend(q, k, v, inputs.biases[run.group])
             _by_head(mixed[run.tokens], q).copy_(attended)
             kept.append(kept_of_run)
-    return _Computed(tokens_TC, entered, mixed, tuple(kept), leave(tokens_TC, mixed, weights))
+    left = leave(tokens_TC, mixed, inputs.weights)
+    return _Computed(tokens_TC, entered, mixed, tuple(kept), left)
 
 
 def _backward(
-    chunk: Chunk,
-    computed: _Computed,
-    grad_TC: Tensor,
-    weights: BlockWeights,
-    biases: Sequence[Tensor],
-    grad_biases: Sequence[Tensor],
-    sums: WeightGradients,
-    plan: _Plan,
+    chunk: Chunk, computed: _Computed, grad_TC: Tensor, inputs: _Inputs, sums: _Sums
 ) -> Tensor:
-    """Gradient of the chunk's tokens; adds to ``grad_biases`` and to the weights' ``sums``."""
-    entered = computed.entered
-    grad_tokens, grad_mixed = leave_backward(grad_TC, computed.left, computed.mixed, weights, sums)
+    """Gradient of the chunk's tokens; adds to ``sums``."""
+    tokens, entered, mixed, kept, left = computed
+    weights = inputs.weights
+    grad_tokens, grad_mixed = leave_backward(grad_TC, left, mixed, weights, sums.weights)
     grad_qkv = torch.empty_like(entered.qkv)
-    for run, kept in zip(chunk.runs, computed.kept, strict=True):
-        q, k, v = _heads(run, entered, weights, plan)
+    for run, kept_of_run in zip(chunk.runs, kept, strict=True):
+        q, k, v = inputs.heads(run, entered)
         grad = _by_head(grad_mixed[run.tokens], q).contiguous()
-        grads = plan.kernel.backward(grad, q, k, v, biases[run.group], kept)
-        grad_biases[run.group].add_(grads.bias)
-        split_heads_backward(grads[:3], grad_qkv[run.tokens], sums)
-    return enter_backward(grad_qkv, entered, computed.tokens, weights, sums).add_(grad_tokens)
-
-
-def _heads(
-    run: Run, entered: Entered, weights: BlockWeights, plan: _Plan
-) -> tuple[Tensor, Tensor, Tensor]:
-    padded = plan.groups[run.group].is_padded
-    return split_heads(
-        entered.qkv[run.tokens], weights, run.num_boxes, plan.num_heads, padded=padded
-    )
+        grads = inputs.plan.kernel.backward(grad, q, k, v, inputs.biases[run.group], kept_of_run)
+        sums.biases[run.group].add_(grads.bias)
+        split_heads_backward(grads[:3], grad_qkv[run.tokens], sums.weights)
+    return enter_backward(grad_qkv, entered, tokens, weights, sums.weights).add_(grad_tokens)
 
 
 def _by_head(mixed_TC: Tensor, like_WHnd: Tensor) -> Tensor:
