@@ -80,7 +80,7 @@ def foresee(recipe: str, threads: int, file: Path) -> tuple[float, float]:
     """Seconds and gigabytes, as `mg3d plan` predicts them."""
     settings = settings_of(recipe, threads)
     torch.set_num_threads(threads)
-    step = Trial(settings, settings.report_tokens).work()
+    step = Trial(settings, settings.report_tokens).work
     predicted = predict(settings, step, Calibration.load(file))
     return predicted.step_seconds, predicted.memory_gb
 

@@ -27,7 +27,7 @@ def flops(work: Work) -> float:
 
 def test_two_sizes_tell_the_work_of_a_third(settings: PlanConfig) -> None:
     trial = Trial(settings, report_tokens=20)
-    step = trial.work()
+    step = trial.work
     passed, update = trial.trace(5)
     assert flops(step.of(5)) == pytest.approx(flops(passed.work), rel=0.01)  # measured 0.0007
     assert step.of(5).held_bytes == pytest.approx(passed.held_bytes, rel=0.05)  # measured 0.009
@@ -46,7 +46,7 @@ def test_a_step_moves_every_weight_that_learns(settings: PlanConfig) -> None:
 def test_a_calibration_foretells_its_own_step(settings: PlanConfig) -> None:
     trial = Trial(settings, report_tokens=20)
     measured = calibrate(trial, settings.precision, most_rows=4)
-    step = trial.work()
+    step = trial.work
     assert measured.unknown_share(step.of(4)) < 0.05
     assert measured.held_factor >= 1
     assert measured.process_gb > 0.1

@@ -105,7 +105,7 @@ def calibrate(trial: Trial, precision: str, most_rows: int) -> Calibration:
     traced = [trial.trace(rows) for rows in sizes]
     rates = fit_rates([note for pair in traced for part in pair for note in part.operations])
     foreseen = [sum(seconds_of(part.work, rates) for part in pair) for pair in traced]
-    factor, process = _memory_line(trial.work(), peaks)
+    factor, process = _memory_line(trial.work, peaks)
     return Calibration(
         device=torch.cuda.get_device_name(trial.device) if trial.device.type == "cuda" else "cpu",
         precision=precision,
@@ -119,9 +119,12 @@ def calibrate(trial: Trial, precision: str, most_rows: int) -> Calibration:
 
 def _try_sizes(trial: Trial, most_rows: int) -> tuple[dict[int, float], dict[int, int]]:
     """Seconds of a step and the peak so far, by the number of volumes: 1, 2, 4 and so on."""
-    seconds, peaks, rows = {}, {}, 1
+    seconds: dict[int, float] = {}
+    peaks: dict[int, int] = {}
+    rows = 1
     while True:
-        seconds[rows] = trial.time(rows, _REPEATS)
+        is_long = max(seconds.values(), default=0.0) > _LONGEST_STEP / 2
+        seconds[rows] = trial.time(rows, 1 if is_long else _REPEATS)
         peaks[rows] = peak_bytes(trial.device)
         ends = rows >= most_rows or seconds[rows] > _LONGEST_STEP or _is_full(trial, peaks[rows])
         if ends and rows > 1:

@@ -88,7 +88,7 @@ def plan(settings: PlanConfig) -> int:
     else:
         calibration = Calibration.load(settings.calibration)
         _check_calibration(calibration, settings)
-    step = trial.work()
+    step = trial.work
     predicted = predict(settings, step, calibration)
     _show(settings, predicted, calibration)
     _warn(trial, step, calibration)

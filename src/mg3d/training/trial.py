@@ -6,6 +6,7 @@ stood in for by a BERT-base with fresh weights.
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from time import perf_counter
 
 import torch
@@ -93,19 +94,13 @@ class Trial:
         self._optimizer.step()
         self._optimizer.zero_grad(set_to_none=True)
 
+    @cached_property
     def work(self) -> StepWork:
-        """Count steps of one and of two volumes; those before make what stays, like moments."""
-        traces = []
-        for rows in (1, 2):
-            gradients = self.gradients(rows)
-            gradients()
-            self.update()
-            traces.append(trace(gradients))
-            update = trace(self.update)
-        one, two = (passed.work for passed in traces)
+        """Counted in steps of one and of two volumes."""
+        (one, _), (two, update) = (self.trace(rows) for rows in (1, 2))
         return StepWork(
-            one=one,
-            two=two,
+            one=one.work,
+            two=two.work,
             update=update.work,
             weights=sum(t.numel() for t in (*self.task.parameters(), *self.task.buffers())),
             trained=sum(p.numel() for p in self.task.parameters() if p.requires_grad),
@@ -115,21 +110,24 @@ class Trial:
         """Shortest of the times of whole steps: other programs only make them longer."""
         gradients = self.gradients(rows)
         times = []
-        for _ in range(repeats + 1):  # memory that is touched first takes longer
-            began = perf_counter()
-            gradients()
-            self.update()
-            if self.device.type == "cuda":
-                torch.cuda.synchronize()
-            times.append(perf_counter() - began)
+        with console.status(f"a step of {rows} volumes") as status:
+            for _ in range(repeats + 1):  # memory that is touched first takes longer
+                began = perf_counter()
+                gradients()
+                self.update()
+                if self.device.type == "cuda":
+                    torch.cuda.synchronize()
+                times.append(perf_counter() - began)
+                status.update(f"a step of {rows} volumes: {times[-1]:.3g} s")
         return min(times[1:])
 
     def trace(self, rows: int) -> tuple[Trace, Trace]:
         """Forward and backward pass of some volumes, and the update, operator by operator."""
         gradients = self.gradients(rows)
-        gradients()
-        self.update()
-        return trace(gradients), trace(self.update)
+        with console.status(f"operators of a step of {rows} volumes"):
+            gradients()  # makes what stays, like moments and answers of a frozen text encoder
+            self.update()
+            return trace(gradients), trace(self.update)
 
 
 def build_task(settings: TrainingConfig) -> TrainingTask:
