@@ -19,6 +19,8 @@ from mg3d.data.text.tokens import TokenizedReport
 
 _ARRAYS = ("token_ids", "clause_ids", "word_ids")
 _SHORT = np.iinfo(np.uint16).max
+_BLOCK = 1024
+"""Reports that are joined as soon as they are there."""
 
 
 class PackedRows(Sequence[StoreRow]):
@@ -59,12 +61,16 @@ class PackedReports(Sequence[TokenizedReport]):
 
     def __init__(self, reports: Iterable[TokenizedReport]) -> None:
         parts: list[npt.NDArray[Any]] = []
+        lengths: list[int] = []
         truncated: list[int] = []
         for report in reports:
             part = np.array([getattr(report, name) for name in _ARRAYS])
             parts.append(part.astype(np.uint16 if part.max(initial=0) <= _SHORT else np.int32))
+            lengths.append(part.shape[1])
             truncated.append(report.num_truncated)
-        self._ends = torch.from_numpy(np.cumsum([0, *(part.shape[1] for part in parts)]))
+            if len(lengths) % _BLOCK == 0:  # an array of ten tokens is mostly its own description
+                parts[-_BLOCK:] = [np.concatenate(parts[-_BLOCK:], axis=1)]
+        self._ends = torch.from_numpy(np.cumsum([0, *lengths]))
         empty = np.zeros((len(_ARRAYS), 0), dtype=np.uint16)
         numbers = np.concatenate([empty, *parts], axis=1)
         # torch hands no unsigned ones to other processes

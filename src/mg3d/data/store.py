@@ -31,6 +31,8 @@ INDEX_FILE = "index.jsonl"
 REPORTS_FILE = "reports.jsonl"
 QUARANTINE_FILE = "quarantine.jsonl"
 VOLUME_FOLDER = "volumes"
+_LABELS = {None: math.nan, 0: 0.0, 1: 1.0}
+"""What an index says of a label -> the number, one object for all rows."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +67,7 @@ class StoreSettings:
         )
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class StoreRow:
     """One volume of the index."""
 
@@ -95,7 +97,7 @@ class StoreRow:
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> Self:
         """The inverse of `to_json`."""
-        labels = tuple(math.nan if value is None else float(value) for value in content["labels"])
+        labels = tuple(_LABELS[value] for value in content["labels"])
         faults = tuple((fault["kind"], fault["message"]) for fault in content["faults"])
         return cls(**{**content, "labels": labels, "faults": faults})
 
