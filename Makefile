@@ -12,7 +12,7 @@ BIN := $(VENV)/bin
 DEMO ?= demo
 BENCH ?= runs/bench
 BENCHMARKS := accumulation crashes encoder fusion fuzz layouts loader planner planning report_checks \
-	step volume_checks
+	scaling step volume_checks
 PIP_INSTALL = $(BIN)/pip install --quiet --disable-pip-version-check $(PIP_FLAGS) -c constraints.txt
 
 .PHONY: demo test check bench format clean

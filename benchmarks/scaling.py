@@ -9,18 +9,19 @@ forward and backward of a Swin-B with windows that divide the grid. `reports`: a
 encoder and decoder of volumes. `coupled`: the losses that compare studies, on features. `stores`:
 everything before the first step, and a loader's worker, on stores of made-up reports.
 Every size has a process of its own, which is warmed up; processes are measured in turns, and rows
-are medians. The reference of a row is the same at the size named last; the rows "largest /
-smallest" say how flat it is. Writes benchmarks/results/scaling.json; parts that are not measured
-stay.
+are medians. The reference of a row is the last size of its kind, of `stores` the smallest; the rows
+"largest / smallest" say how flat it is. Writes benchmarks/results/scaling.json; parts that are not
+measured stay.
 """
 
 import argparse
-import gc
+import json
+import os
+import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -139,21 +140,23 @@ def stores(table: Comparison, rounds: int, threads: int) -> None:
         for studies in STUDIES:
             place = Path(folder) / str(studies)
             scaling_store.write_store(place, studies)
-            found[studies] = alone(scaling_store.before_the_first_step, place)
+            found[studies] = alone(place)
     add_stores(table, found)
 
 
 def add_stores(table: Comparison, found: Mapping[int, Mapping[str, float]]) -> None:
-    """Rows of every stage; the reference is the largest store."""
-    smallest, largest = min(found), max(found)
+    """A row a stage: the largest store against the smallest; the others stay in the file."""
+    smallest, *_, largest = found
     for key in found[largest]:
         unit, _, what = key.partition(" ")
-        for studies, values in found.items():
-            table.add(f"{studies} studies: {what}", values[key], found[largest][key], unit)
+        table.add(
+            f"{largest:,} studies, reference {smallest}: {what}",
+            found[largest][key], found[smallest][key], unit,
+            by_studies={str(studies): values[key] for studies, values in found.items()},
+        )  # fmt: skip
     for what in ("worker", "process"):
-        key = f"MiB {what}"
-        sizes = {str(studies): values[key] for studies, values in found.items()}
-        add_flatness(table, f"memory of {what}, {smallest} to {largest} studies", sizes)
+        sizes = {str(studies): values[f"MiB {what}"] for studies, values in found.items()}
+        add_flatness(table, f"memory of {what}, {smallest} to {largest:,} studies", sizes)
 
 
 def add_in_turns(
@@ -167,7 +170,6 @@ def add_in_turns(
     *_, last = found.values()
     for name, value in found.items():
         table.add(name, factor * value, factor * last, unit, threads=threads, runs=rounds)
-    gc.collect()
     return found
 
 
@@ -181,10 +183,18 @@ def flatness(found: Mapping[str, float]) -> float:
     return max(found.values()) / min(found.values())
 
 
-def alone(function: Callable[..., Any], *arguments: Any) -> Any:
-    """The result of a function in a fresh process, which may start workers of its own."""
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        return pool.submit(function, *arguments).result()
+def alone(store: Path) -> dict[str, float]:
+    """`before_the_first_step` in a fresh process whose workers import what `mg3d pretrain`'s do."""
+    program = (
+        "import json, pathlib, sys, scaling_store as benchmark; store = pathlib.Path(sys.argv[1]); "
+        "print(json.dumps(benchmark.before_the_first_step(store)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, store], cwd=Path(__file__).parent,
+        env=os.environ | {"OMP_NUM_THREADS": "1"}, check=True, capture_output=True, text=True,
+    )  # fmt: skip
+    found: dict[str, float] = json.loads(done.stdout)
+    return found
 
 
 PARTS: dict[str, Callable[[Comparison, int, int], None]] = {
