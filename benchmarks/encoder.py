@@ -356,19 +356,29 @@ def compare_windows(setting: Setting, table: Comparison) -> None:
         table.add(name, *medians(sides, setting), "s a batch", **setting.facts)
 
 
-def compare_grids(setting: Setting, table: Comparison) -> None:
-    """The grid of the paper, and the small encoder of the phantom recipes."""
-    cases = (
-        ("Swin-B 128x96x128", SWIN_B, (1, 1, 128, 96, 128)),
-        ("phantom-tiny 16 x 64x48x64", SMALL, (16, 1, 64, 48, 64)),
+def compare_paper_grid(setting: Setting, table: Comparison) -> None:
+    """The grid of the paper."""
+    case = setting._replace(name="Swin-B 128x96x128", shape=(1, 1, 128, 96, 128))
+    compare_seconds_a_volume(case, table, bfloat16=False)
+
+
+def compare_phantom(setting: Setting, table: Comparison) -> None:
+    """The small encoder of the phantom recipes, a batch of theirs."""
+    case = setting._replace(
+        name="phantom-tiny 16 x 64x48x64", config=SMALL, shape=(16, 1, 64, 48, 64)
     )
-    for name, config, shape in cases[setting.config is SMALL :]:
-        case = setting._replace(name=name, config=config, shape=shape)
-        encoders, image = last_maps(build_pair(config)), torch.rand(shape)
-        sides = [lambda s=s, image=image: forward_backward(s, image) for s in encoders]
-        seconds = [s / shape[0] for s in medians(sides, case)]
-        row = f"{case.label}, float32: forward + backward"
-        table.add(row, *seconds, "s a volume", **case.facts)
+    for bfloat16 in (False, True):
+        compare_seconds_a_volume(case, table, bfloat16=bfloat16)
+
+
+def compare_seconds_a_volume(case: Setting, table: Comparison, *, bfloat16: bool) -> None:
+    """Forward + backward."""
+    encoders, image = last_maps(build_pair(case.config)), torch.rand(case.shape)
+    sides = [lambda s=s: forward_backward(s, image, bfloat16=bfloat16) for s in encoders]
+    seconds = [s / case.shape[0] for s in medians(sides, case)]
+    precision = "bfloat16 autocast" if bfloat16 else "float32"
+    row = f"{case.label}, {precision}: forward + backward"
+    table.add(row, *seconds, "s a volume", **case.facts)
 
 
 def compare_decoders(setting: Setting, table: Comparison) -> None:
@@ -417,7 +427,8 @@ CASES: dict[str, Callable[[Setting, Comparison], None]] = {
     "memory": compare_memory,
     "ablation": measure_ablation,
     "windows": compare_windows,
-    "grids": compare_grids,
+    "grid": compare_paper_grid,
+    "phantom": compare_phantom,
     "decoder": compare_decoders,
     "products": compare_products,
 }

@@ -72,9 +72,10 @@ def test_every_case_runs(monkeypatch: pytest.MonkeyPatch) -> None:
 
     setting = encoder.Setting("tiny", TINY, (1, 1, 16, 12, 16), 1, 1)
     table = Comparison("unsaved")
-    monkeypatch.setattr(encoder, "compare_grids", None)
-    for case in ("fp32", "bf16", "flash", "ablation", "windows"):
+    monkeypatch.setattr(encoder, "best_seconds", lambda *_: 1.0)
+    for case in ("fp32", "bf16", "flash", "ablation", "windows", "products"):
         encoder.CASES[case](setting, table)
-    assert len(table.rows) == 9 + 9 + 2 + 9 + 3
+    encoder.compare_seconds_a_volume(setting, table, bfloat16=True)
+    assert len(table.rows) == 9 + 9 + 2 + 9 + 3 + 2 + 1
     assert all(row["ours"] > 0 for row in table.rows)
     assert isinstance(encoder.build_reference(TINY), nn.Module)
