@@ -104,6 +104,34 @@ def test_the_setting_of_precision_is_left_as_it_was() -> None:
     assert switch.fp32_precision == before
 
 
+def test_without_the_setting_products_stay_where_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(products, "_switch", lambda: None)
+    left, right = torch.randn(2, 30, 16), torch.randn(2, 16, 30)
+    with through_onednn():
+        within = left @ right
+    assert torch.equal(within, left @ right)
+
+
+def test_the_setting_is_not_touched_where_products_would_round(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(products, "multiplies_exactly", lambda _: False)
+    monkeypatch.setattr(products, "_is_exact", products._is_exact.__wrapped__)  # not remembered
+    switch = torch.backends.mkldnn.matmul
+    before = switch.fp32_precision
+    with through_onednn():
+        assert switch.fp32_precision == before
+
+
+def test_autocast_changes_neither_the_choice_nor_gradients_of_weights() -> None:
+    grad, x = torch.randn(50, 6), torch.randn(50, 7)
+    alone = products._is_exact.__wrapped__(), weight_gradient(grad, x)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        within = products._is_exact.__wrapped__(), weight_gradient(grad, x)
+    assert within[0] == alone[0]
+    assert torch.equal(within[1], alone[1])
+
+
 @pytest.mark.parametrize("side", [0, 1])
 def test_products_that_round_their_factors_are_recognised(side: int) -> None:
     def rounding(bits: int) -> Callable[[Tensor, Tensor], Tensor]:

@@ -44,7 +44,7 @@ def input_gradient(grad_TO: Tensor, weight_OI: Tensor) -> Tensor:
 
 def weight_gradient(grad_TO: Tensor, x_TI: Tensor) -> Tensor:
     """Gradient of ``weight`` of `linear`, (O, I)."""
-    with through_onednn():
+    with torch.autocast(grad_TO.device.type, enabled=False), through_onednn():
         return grad_TO.t() @ x_TI
 
 
@@ -68,7 +68,7 @@ def through_onednn() -> Iterator[None]:
 
 
 def _switch() -> Any:
-    """PyTorch's setting of the precision of float32 products within oneDNN; None before 2.9."""
+    """PyTorch's setting of how oneDNN computes float32 products; releases before 2.9 have none."""
     return getattr(torch.backends.mkldnn, "matmul", None)
 
 
@@ -79,9 +79,8 @@ def _is_exact() -> bool:
     before = switch.fp32_precision
     try:
         switch.fp32_precision = "bf16"
-        return multiplies_exactly(torch.matmul)
-    except RuntimeError:  # a processor without bfloat16 may refuse the setting
-        return False
+        with torch.autocast("cpu", enabled=False):
+            return multiplies_exactly(torch.matmul)
     finally:
         switch.fp32_precision = before
 
