@@ -202,7 +202,7 @@ def test_an_impossible_step_fails_before_anything_long(settings, monkeypatch) ->
 def test_the_trial_of_the_largest_step_changes_no_bit(settings, tmp_path, monkeypatch) -> None:
     tried, untried = settings(run=tmp_path / "tried"), settings(run=tmp_path / "untried")
     pretrain(tried)
-    monkeypatch.setattr("mg3d.training.pretrain.rehearse", lambda *_arguments: None)
+    monkeypatch.setattr("mg3d.training.pretrain.rehearse", lambda *_arguments, **_options: None)
     pretrain(untried)
     assert_same_bits(tried.run, untried.run)
 

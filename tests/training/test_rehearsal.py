@@ -1,9 +1,13 @@
 """The largest step is tried before anything long, and leaves no trace."""
 
+import gc
+import socket
+import weakref
 from dataclasses import replace
 
 import pytest
 import torch
+from rehearsal_worker import work
 from task_worker import MODEL
 
 from mg3d.data.dataset import StudyDataset
@@ -11,9 +15,13 @@ from mg3d.errors import ConfigError
 from mg3d.model.vlm import VisionLanguageModel
 from mg3d.objectives.masked_volume import MaskedVolumeConfig
 from mg3d.objectives.registry import ObjectivesConfig, build_objectives
+from mg3d.training import rehearsal
 from mg3d.training.engine import launch
+from mg3d.training.optim import OptimizerConfig
 from mg3d.training.rehearsal import largest_batch, rehearse
 from mg3d.training.task import TrainingTask, Vocabulary
+
+OPTIMIZER = OptimizerConfig()
 
 
 @pytest.fixture
@@ -34,12 +42,48 @@ def test_weights_gradients_and_random_state_stay(dataset, tokenizer) -> None:
     task = make_task(tokenizer)
     before = {name: tensor.clone() for name, tensor in task.state_dict().items()}
     state = torch.get_rng_state()
-    rehearse(launch("cpu", "32-true"), task, dataset, 4, num_moments=2)
+    rehearse(launch("cpu", "32-true"), task, dataset, 4, OPTIMIZER)
     assert torch.equal(torch.get_rng_state(), state)
     for name, tensor in task.state_dict().items():
         assert torch.equal(tensor.nan_to_num(), before[name].nan_to_num()), name
     assert all(parameter.grad is None for parameter in task.parameters())
     assert task.model.similarity_cutoffs is None  # they are the start's to find
+
+
+def watch(monkeypatch, seen: list) -> None:
+    """Note the optimiser of the copy and what its forward pass starts from."""
+    real, forward = rehearsal.set_up, TrainingTask.rehearse
+
+    def set_up(fabric, task, settings):
+        wrapped, optimizer, fabric_optimizer = real(fabric, task, settings)
+        seen.append((task, optimizer))
+        return wrapped, optimizer, fabric_optimizer
+
+    def watched(self, batch, step):
+        (optimizer,) = (optimizer for task, optimizer in seen if task is self)
+        trained = [parameter for parameter in self.parameters() if parameter.requires_grad]
+        held = sum(t.numel() for state in optimizer.state.values() for t in state.values())
+        assert held >= 2 * sum(parameter.numel() for parameter in trained)  # Adam's moments
+        seen.append([parameter.grad is not None for parameter in trained])
+        return forward(self, batch, step)
+
+    monkeypatch.setattr(rehearsal, "set_up", set_up)
+    monkeypatch.setattr(TrainingTask, "rehearse", watched)
+
+
+@pytest.mark.parametrize("divided", [False, True])
+def test_the_state_of_the_optimiser_has_its_room(dataset, tokenizer, monkeypatch, divided) -> None:
+    task, seen, fabric = make_task(tokenizer), [], launch("cpu", "32-true")
+    watch(monkeypatch, seen)
+    rehearse(fabric, task, dataset, 2, OPTIMIZER, divided=divided)
+    copied, had_gradients = seen[0][0], seen[1]
+    assert copied is not task
+    assert set(had_gradients) == {divided}  # those of a part stay while the next one is encoded
+    reference = weakref.ref(next(copied.parameters()))
+    seen.clear()
+    del copied, had_gradients
+    gc.collect()
+    assert reference() is None  # its memory is free when training begins
 
 
 def test_it_takes_the_longest_reports(dataset) -> None:
@@ -53,7 +97,7 @@ def test_it_takes_the_longest_reports(dataset) -> None:
 
 def test_shapes_that_do_not_fit_are_found(dataset, tokenizer) -> None:
     with pytest.raises(ConfigError, match="divide the grid"):
-        rehearse(launch("cpu", "32-true"), make_task(tokenizer, (5, 8, 8)), dataset, 2, 0)
+        rehearse(launch("cpu", "32-true"), make_task(tokenizer, (5, 8, 8)), dataset, 2, OPTIMIZER)
 
 
 @pytest.mark.parametrize(
@@ -68,10 +112,10 @@ def test_too_little_memory_says_what_to_change(dataset, tokenizer, error, monkey
         raise error
 
     task = make_task(tokenizer)
-    monkeypatch.setattr(task, "views", fail)
+    monkeypatch.setattr(TrainingTask, "views", fail)
     expected = r"4 volumes of 32x16x32 voxels.*--loop\.micro_batch_size 2"
     with pytest.raises(ConfigError, match=expected):
-        rehearse(launch("cpu", "32-true"), task, dataset, 4, 0)
+        rehearse(launch("cpu", "32-true"), task, dataset, 4, OPTIMIZER)
 
 
 def test_other_errors_are_not_hidden(dataset, tokenizer, monkeypatch) -> None:
@@ -79,6 +123,18 @@ def test_other_errors_are_not_hidden(dataset, tokenizer, monkeypatch) -> None:
         raise RuntimeError("shapes cannot be multiplied")
 
     task = make_task(tokenizer)
-    monkeypatch.setattr(task, "views", fail)
+    monkeypatch.setattr(TrainingTask, "views", fail)
     with pytest.raises(RuntimeError, match="multiplied"):
-        rehearse(launch("cpu", "32-true"), task, dataset, 4, 0)
+        rehearse(launch("cpu", "32-true"), task, dataset, 4, OPTIMIZER)
+
+
+@pytest.mark.distributed
+def test_what_is_sharded_is_tried_in_pieces(tmp_path) -> None:
+    """A model that fits only in pieces would fail in an unsharded forward or backward pass."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    torch.multiprocessing.start_processes(
+        work, args=(port, str(tmp_path)), nprocs=2, start_method="forkserver"
+    )
+    assert {file.read_text() for file in tmp_path.glob("rank*")} == {"pieces"}

@@ -117,11 +117,11 @@ def _assemble(
     vocabulary = Vocabulary(
         tokenizer.vocab_size, tokenizer.mask_token_id, tokenizer.special_token_ids
     )
-    model.to(fabric.device)
     task = TrainingTask(model, objectives, vocabulary)
     _try_out(settings, fabric, task, dataset)
     if not resumes and fabric.global_rank == 0:  # DDP and FSDP share the result
         start_config, corpus = settings.start, settings.corpus
+        model.to(fabric.device)
         prepare_start(model, dataset, tokenizer, vocabulary, corpus, start_config, settings.seed)
     wrapped, bare_optimizer, optimizer = set_up(fabric, task, settings.optimizer)
     start = load_newest(settings.run, model, bare_optimizer, fingerprint)
@@ -164,8 +164,7 @@ def _try_out(
     at_once = min(own, settings.loop.micro_batch_size or own)
     if at_once < settings.loop.batch_size:
         require_no_batch_statistics(task, "several processes or micro-batches")
-    num_moments = 0 if settings.strategy == "fsdp" else 2  # pieces of them are small
-    rehearse(fabric, task, dataset, at_once, num_moments)
+    rehearse(fabric, task, dataset, at_once, settings.optimizer, divided=at_once < own)
 
 
 def _warn_of_truncation(dataset: StudyDataset, max_tokens: int) -> None:

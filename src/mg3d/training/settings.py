@@ -40,7 +40,8 @@ class TrainingConfig:
     """Where to train; for several processes start with `torchrun --nproc_per_node N -m mg3d`."""
     strategy: Strategy = "ddp"
     """What several processes share: ddp, each holds the whole model; fsdp, each holds a piece of
-    its weights, gradients and optimiser state, for models that do not fit one device."""
+    its weights, gradients and optimiser state, for models whose step does not fit one device. The
+    weights alone must fit: each device holds them whole once, before they are cut."""
     num_workers: int = 0
     """Processes that read the store, >= 0; 0 reads in the training process."""
     threads: int = 0

@@ -24,6 +24,8 @@ from mg3d.objectives.precision import at_least_float32
 from mg3d.objectives.registry import WeightedObjective
 from mg3d.training.frozen_text import FrozenText
 
+_ANY_CUTOFFS = (-0.5, 0.5)  # cosines; those of the corpus are only known after the start
+
 
 @dataclass(frozen=True)
 class Vocabulary:
@@ -78,9 +80,18 @@ class TrainingTask(nn.Module):
 
     def losses(self, batch: StudyBatch, step: StepContext) -> TaskOutput:
         """Encode the batch once and apply every objective."""
+        return self.apply_objectives(self.terms, self._whole_views(batch, step), batch, step)
+
+    def rehearse(self, batch: StudyBatch, step: StepContext) -> TaskOutput:
+        """`losses` before the start: any cut-offs stand in for those that it will find."""
+        views = self._whole_views(batch, step)
+        views.similarity_cutoffs = views.similarity_cutoffs or _ANY_CUTOFFS
+        return self.apply_objectives(self.terms, views, batch, step)
+
+    def _whole_views(self, batch: StudyBatch, step: StepContext) -> Views:
         views = self.views(batch, step, needs_of(self.terms))
         views.counts = views.count().over_ranks()
-        return self.apply_objectives(self.terms, views, batch, step)
+        return views
 
     def apply_objectives(
         self,
