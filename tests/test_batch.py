@@ -39,3 +39,4 @@ def test_moving_keeps_names() -> None:
     batch = make(("v",), ("s",), ("p",), ("r",)).to("cpu")
     assert batch.volume_ids == ("v",)
     assert len(batch) == 1
+    assert batch.to("meta").identities().device.type == "meta"  # sent along, not made there

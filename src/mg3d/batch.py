@@ -35,11 +35,15 @@ class StudyBatch:
     labels: Tensor | None = None
     """(B, F) float, NaN = unknown."""
 
+    def __post_init__(self) -> None:
+        self._identities: Tensor | None = None
+
     def __len__(self) -> int:
         return len(self.volume_ids)
 
     def to(self, device: torch.device | str, *, non_blocking: bool = False) -> Self:
         """The same batch with its tensors on ``device``."""
+        self.identities()  # sent along: later, sending would wait for what the device is at
         return self._each(lambda tensor: tensor.to(device, non_blocking=non_blocking))
 
     def pin_memory(self) -> Self:
@@ -53,15 +57,23 @@ class StudyBatch:
             for field in fields(self)
             if isinstance(value := getattr(self, field.name), Tensor)
         }
-        return replace(self, **tensors)
+        changed = replace(self, **tensors)
+        changed._identities = None if self._identities is None else change(self._identities)
+        return changed
 
     def identities(self) -> Tensor:
         """Who a row belongs to, as numbers that ranks can gather.
 
         Returns:
             (B, 3) int64 hashes of study, patient and report. A row without a report gets its
-            volume's hash as its report, so that it equals nobody else's.
+            volume's hash as its report, so that it equals nobody else's. Every objective asks, so
+            they are hashed once.
         """
+        if self._identities is None:
+            self._identities = self._hashed_identities()
+        return self._identities
+
+    def _hashed_identities(self) -> Tensor:
         rows = [
             [
                 _hash("study", study),

@@ -5,14 +5,16 @@ from pathlib import Path
 import pytest
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from mg3d.batch import StudyBatch
+from mg3d.errors import DataError
 from mg3d.objectives.base import StepContext
 from mg3d.training import step as training
 from mg3d.training.engine import launch
 from mg3d.training.step import STOPPING, Run, clip_gradients, shortcuts, training_step
 from mg3d.training.stop import StopRequest
-from mg3d.training.task import TaskOutput, TrainingTask
+from mg3d.training.task import TaskOutput
 
 CONTEXT = StepContext(seed=0, epoch=0, step=0)
 
@@ -24,9 +26,9 @@ class Toy(nn.Module):
         super().__init__()
         self.weight = nn.Parameter(torch.tensor([3.0]))
 
-    def forward(self, batch: StudyBatch, step: StepContext, method: object = None) -> object:
-        if method is TrainingTask.shortcut_shares:
-            return {}
+        self.coupled = ()
+
+    def forward(self, batch: StudyBatch, step: StepContext) -> object:
         loss = (self.weight * batch.image.mean()).sum()
         return TaskOutput(loss=loss, shares={"loss.total": loss})
 
@@ -64,6 +66,31 @@ def test_values_and_the_wish_to_stop_are_one_message(monkeypatch) -> None:
     assert training_step(run, make_batch(), CONTEXT, 0.0, stop)[STOPPING] == 1.0
 
 
+class Readings(TorchDispatchMode):
+    """Counts single numbers read from tensors: on a GPU each waits for all that is queued."""
+
+    count = 0
+
+    def __torch_dispatch__(self, function, types, given=(), named=None):
+        self.count += function is torch.ops.aten._local_scalar_dense.default
+        return function(*given, **(named or {}))
+
+
+def test_no_number_is_read_by_itself() -> None:
+    run = make_run()
+    with Readings() as readings:
+        training_step(run, make_batch(), CONTEXT, 1.0, StopRequest())
+    assert readings.count == 0
+
+
+def test_a_loss_that_is_not_finite_is_named_before_its_gradient(monkeypatch) -> None:
+    run, batch = make_run(), make_batch()
+    batch.image[1] = float("nan")
+    with pytest.raises(DataError, match=r"step 1: the loss is nan.*infinity: s1\."):
+        training_step(run, batch, CONTEXT, 1.0, StopRequest())
+    assert run.task.weight.item() == 3.0
+
+
 @pytest.mark.parametrize(("rows", "divided"), [(1, False), (2, False), (3, True)])
 def test_a_share_that_fits_is_not_divided(rows: int, divided: bool, monkeypatch) -> None:
     run, sizes = make_run(micro_batch_size=2), []
@@ -83,9 +110,9 @@ def test_a_share_that_fits_is_not_divided(rows: int, divided: bool, monkeypatch)
 def test_the_norm_is_that_of_all_gradients_and_the_limit_holds() -> None:
     task = nn.ParameterList([nn.Parameter(torch.zeros(2)), nn.Parameter(torch.zeros(1))])
     task[0].grad, task[1].grad = torch.tensor([2.0, 3.0]), torch.tensor([6.0])
-    assert clip_gradients(task, 0.0) == pytest.approx(7.0)
+    assert clip_gradients(task, 0.0).item() == pytest.approx(7.0)
     assert task[1].grad.item() == 6.0
-    assert clip_gradients(task, 3.5) == pytest.approx(7.0)
+    assert clip_gradients(task, 3.5).item() == pytest.approx(7.0)
     assert task[1].grad.item() == pytest.approx(3.0, rel=1e-5)
 
 

@@ -55,14 +55,14 @@ def accumulate(
     Returns:
         This process's shares of every loss and metric, as `TaskOutput.shares`.
     """
-    parts = list(_split(batch, micro_batch_size))
+    parts = list(split_rows(batch, micro_batch_size))
     draws, seen = [], []
     for part in parts:
         draws.append(_RandomState.now(fabric.device))
         seen.append(wrapped(part.to(fabric.device), step, TrainingTask.features))
-    cached, counts = _joined(seen), _sum([views.counts for views in seen]).over_ranks()
+    cached, counts = join_rows(seen), _sum([views.counts for views in seen]).over_ranks()
     with fabric.autocast():
-        shares, gradients = _coupled(task, cached, _without_voxels(batch, fabric.device), step)
+        shares, gradients = _coupled(task, cached, without_voxels(batch, fabric.device), step)
     shares.setdefault("loss.total", torch.zeros((), device=fabric.device))
     first = 0
     for number, (part, drawn) in enumerate(zip(parts, draws, strict=True)):
@@ -99,7 +99,8 @@ def require_no_batch_statistics(module: nn.Module, why: str) -> None:
             )
 
 
-def _split(batch: StudyBatch, size: int) -> Iterator[StudyBatch]:
+def split_rows(batch: StudyBatch, size: int) -> Iterator[StudyBatch]:
+    """Parts of ``size`` rows; the last may have fewer."""
     for first in range(0, len(batch), size):
         rows = {
             field.name: value[first : first + size]
@@ -109,12 +110,12 @@ def _split(batch: StudyBatch, size: int) -> Iterator[StudyBatch]:
         yield replace(batch, **rows)
 
 
-def _without_voxels(batch: StudyBatch, device: torch.device) -> StudyBatch:
+def without_voxels(batch: StudyBatch, device: torch.device) -> StudyBatch:
     """The batch for objectives that compare rows: they read who is who, never the volumes."""
     return replace(batch, image=batch.image[:, :, :0]).to(device)
 
 
-def _joined(parts: Sequence[Views]) -> Views:
+def join_rows(parts: Sequence[Views]) -> Views:
     """The rows of all parts, one below the other; the clauses padded to the longest report."""
     together: dict[str, Any] = {}
     for field in fields(Views):

@@ -1,7 +1,8 @@
 """What a run works on, and one optimiser step of it: losses, metrics and the gradient's norm.
 
 The invariant: nothing that is not finite reaches the weights, and processes exchange one message
-of values a step (besides what objectives gather and gradients need).
+of values a step (besides what objectives gather and gradients need). Nothing is read from a GPU
+before both passes are queued.
 """
 
 import math
@@ -22,8 +23,9 @@ from mg3d.progress import console
 from mg3d.training.accumulate import accumulate
 from mg3d.training.engine import unscale_gradients
 from mg3d.training.sharding import whole
+from mg3d.training.shortcuts import shortcut_shares
 from mg3d.training.stop import StopRequest
-from mg3d.training.task import TrainingTask
+from mg3d.training.task import TaskOutput, TrainingTask
 
 STOPPING = "stopping"
 """Name of the value that says how many processes were asked to stop."""
@@ -61,7 +63,7 @@ def training_step(
         batch: This process's rows.
         context: Where in the run this is.
         clip_norm: Largest norm of the gradient; 0 = any.
-        stop: Read after the forward pass: whether this process was asked to stop.
+        stop: Read after the backward pass: whether this process was asked to stop.
 
     Returns:
         Global values: ``loss.total``, ``loss.<objective>``, ``<objective>.<metric>``, `STOPPING`
@@ -70,65 +72,65 @@ def training_step(
     Raises:
         DataError: At a loss or gradient that is not finite.
     """
-    values = _gradients(run, batch, context, stop)
+    shares = _gradients(run, batch, context)
+    shares[STOPPING] = torch.full((), float(stop.asked), device=run.fabric.device)
     scaled = unscale_gradients(run.fabric, run.optimizer)
     norm = clip_gradients(run.task, clip_norm)
-    if math.isfinite(norm) or not scaled:  # else the scaler skips this step and halves its scale
-        values["grad_norm"] = norm
-        _require_finite(norm, "gradient", batch, context)
+    values = _global_values(shares, grad_norm=norm)
+    _require_finite(values["loss.total"], "loss", batch, context)
+    if scaled and not math.isfinite(values["grad_norm"]):
+        del values["grad_norm"]  # the scaler skips this step and halves its scale
+    else:
+        _require_finite(values["grad_norm"], "gradient", batch, context)
     run.optimizer.step()
     run.optimizer.zero_grad(set_to_none=True)
     return values
 
 
-def _gradients(
-    run: Run, batch: StudyBatch, context: StepContext, stop: StopRequest
-) -> dict[str, float]:
-    """Leave the gradient of the global batch in the parameters; the values of its losses."""
+def _gradients(run: Run, batch: StudyBatch, context: StepContext) -> dict[str, Tensor]:
+    """Leave the gradient of the global batch in the parameters; the shares of its losses."""
     if 0 < run.micro_batch_size < len(batch):
-        shares = accumulate(run.fabric, run.wrapped, run.task, batch, context, run.micro_batch_size)
-        values = _global_values(shares, run.fabric.device, stop=stop.asked)
-        _require_finite(values["loss.total"], "loss", batch, context)
-        return values
-    output = run.wrapped(batch.to(run.fabric.device, non_blocking=True), context)
-    values = _global_values(output.shares, run.fabric.device, stop=stop.asked)
-    _require_finite(values["loss.total"], "loss", batch, context)
+        return accumulate(run.fabric, run.wrapped, run.task, batch, context, run.micro_batch_size)
+    output: TaskOutput = run.wrapped(batch.to(run.fabric.device, non_blocking=True), context)
     run.fabric.backward(output.loss)
-    return values
+    return output.shares
 
 
-def clip_gradients(task: TrainingTask, limit: float) -> float:
+def clip_gradients(task: TrainingTask, limit: float) -> Tensor:
     """Scale all gradients so that their norm over all parameters is at most ``limit`` (0 = any).
 
     Returns:
-        The norm before.
+        The norm before, (), where the gradients are: reading it would wait for a GPU.
     """
     parameters = [p for p in task.parameters() if p.grad is not None]
     norm = whole(torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None]))
     torch.nn.utils.clip_grads_with_norm_(parameters, limit if limit > 0 else math.inf, norm)
-    return float(norm)
+    return norm
 
 
 def shortcuts(run: Run, batch: StudyBatch, context: StepContext) -> dict[str, float]:
     """Top-1 of every contrastive term with one modality blanked, and a warning where it is high."""
-    batch = batch.to(run.fabric.device)
-    shares = run.wrapped(batch, context, TrainingTask.shortcut_shares)
-    values = _global_values(shares, run.fabric.device)
-    del values[STOPPING]
+    shares = shortcut_shares(
+        run.fabric, run.wrapped, run.task, batch, context, run.micro_batch_size
+    )
+    values = _global_values(shares) if shares else {}
     for name, value in values.items():
         if value > SHORTCUT_LIMIT and run.fabric.global_rank == 0:
             console.print(f"[yellow]shortcut at step {context.step + 1}: {name} = {value:.2f}")
     return values
 
 
-def _global_values(
-    shares: dict[str, Tensor], device: torch.device, *, stop: bool = False
-) -> dict[str, float]:
-    """Sum the shares of all processes, and who was asked to stop, in one message."""
-    named = {**shares, STOPPING: torch.tensor(float(stop), device=device)}
-    names = sorted(named)
-    total = sum_over_ranks(torch.stack([named[name].detach().double() for name in names]))
-    return dict(zip(names, total.tolist(), strict=True))
+def _global_values(shares: dict[str, Tensor], **alike: Tensor) -> dict[str, float]:
+    """Sum the shares of all processes in one message, and read all values at once.
+
+    Args:
+        shares: Scalars of this process.
+        alike: Scalars that are the same on every process.
+    """
+    names = sorted(shares)
+    total = sum_over_ranks(torch.stack([shares[name].detach().double() for name in names]))
+    read = torch.cat([total, *(value.detach().double().reshape(1) for value in alike.values())])
+    return dict(zip([*names, *alike], read.tolist(), strict=True))
 
 
 def _require_finite(value: float, what: str, batch: StudyBatch, context: StepContext) -> None:

@@ -7,7 +7,7 @@ every part of the model that exists is used, so that DDP never searches for unus
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +24,7 @@ from mg3d.objectives.precision import at_least_float32
 from mg3d.objectives.registry import WeightedObjective
 from mg3d.training.frozen_text import FrozenText
 
+Modality = Literal["image", "report"]
 _ANY_CUTOFFS = (-0.5, 0.5)  # cosines; those of the corpus are only known after the start
 
 
@@ -267,23 +268,11 @@ class TrainingTask(nn.Module):
         return next(t.objective.settings for t in self.terms if isinstance(t.objective, kind))
 
     @torch.no_grad()
-    def shortcut_shares(self, batch: StudyBatch, step: StepContext) -> dict[str, Tensor]:
-        """Shares of each contrastive term's top-1 with all images, and with all reports, alike.
-
-        Returns:
-            ``<objective>.top1_image_blanked`` and ``<objective>.top1_report_blanked``.
-        """
-        shares: dict[str, Tensor] = {}
-        blanked = {"image": self._without_images(batch), "report": self._without_reports(batch)}
-        for modality, poorer in blanked.items():
-            own = modality != "report"
-            views = self.views(poorer, step, needs_of(self.coupled), own_reports=own)
-            for term in self.coupled:
-                metrics = term.objective.forward(views, poorer, step).metrics
-                if "top1" in metrics:
-                    key = f"{term.objective.name}.top1_{modality}_blanked"
-                    shares[key] = metrics["top1"]
-        return shares
+    def blanked(self, batch: StudyBatch, step: StepContext, modality: Modality) -> Views:
+        """What the coupled objectives look at with all images, or all reports, alike."""
+        poorer = {"image": self._without_images, "report": self._without_reports}[modality](batch)
+        needs = needs_of(self.coupled)
+        return self.views(poorer, step, needs, own_reports=modality != "report")
 
     def _without_images(self, batch: StudyBatch) -> StudyBatch:
         return replace(batch, image=torch.zeros_like(batch.image))
