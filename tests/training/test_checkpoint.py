@@ -1,5 +1,6 @@
 """Checkpoints: complete or not there; damaged ones are passed over; foreign ones are refused."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -26,7 +27,8 @@ def advance(model: nn.Module, optimizer: torch.optim.Optimizer, steps: int) -> N
 
 
 def save(
-    run: Path, steps: int, fingerprint: str = "f", keep: int = 2, mean_loss: float = 1.0,
+    run: Path, steps: int, fingerprint: str = "f", keep: int = 2,
+    mean_loss: float | None = 1.0,
     *, keep_best: bool = False,
 ) -> Path:  # fmt: skip
     model, optimizer = trained(steps)
@@ -79,6 +81,15 @@ def test_the_best_stays_beside_the_newest(tmp_path: Path) -> None:
     assert load_newest(tmp_path, *trained(0), "f").step == 7
 
 
+def test_what_a_signal_saved_is_never_the_best_and_goes_with_the_next(tmp_path: Path) -> None:
+    for steps, loss in ((2, 2.0), (4, 3.0), (5, None), (6, 4.0), (7, None)):
+        save(tmp_path, steps, keep=2, mean_loss=loss, keep_best=True)
+    due = ["step-00000002", "step-00000004", "step-00000006"]  # the best and the newest two
+    assert names(tmp_path) == [*due, "step-00000007"]
+    save(tmp_path, 8, keep=1, mean_loss=5.0, keep_best=True)
+    assert names(tmp_path) == ["step-00000002", "step-00000008"]
+
+
 def test_what_another_recipe_wrote_is_passed_over_by_name_and_kept(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -96,10 +107,34 @@ def test_another_number_of_threads_is_said(tmp_path: Path, capsys, monkeypatch) 
     save(tmp_path, 1)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 99)
     load_newest(tmp_path, *trained(0), "f")
-    assert "last bits" in " ".join(capsys.readouterr().err.split())
+    said = " ".join(capsys.readouterr().err.split())
+    assert "CPU threads 99" in said
+    assert "last bits" in said
 
 
-@pytest.mark.parametrize("damage", ["truncate", "no state", "bad json"])
+def test_another_size_of_micro_batches_is_said(tmp_path: Path, capsys) -> None:
+    save(tmp_path, 1)
+    load_newest(tmp_path, *trained(0), "f")
+    assert "last bits" not in " ".join(capsys.readouterr().err.split())
+    load_newest(tmp_path, *trained(0), "f", micro_batch_size=2)
+    said = " ".join(capsys.readouterr().err.split())
+    expected = "made with loop.micro_batch_size 0, this is loop.micro_batch_size 2: sums round"
+    assert expected in said
+
+
+def rewrite(file: Path, **changes: object) -> None:
+    """Replace entries of a `state.json`; None takes one out."""
+    state = {**json.loads(file.read_text()), **changes}
+    file.write_text(json.dumps({k: v for k, v in state.items() if v is not None}))
+
+
+ENTRIES = ("schema", "step", "scaler", "mean_loss", "arithmetic", "fingerprint", "sha256")
+
+
+@pytest.mark.parametrize(
+    "damage", ["truncate", "no state", "bad json", "no text", "a list", "no hashes",
+               *(f"without {name}" for name in ENTRIES)],
+)  # fmt: skip
 def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(
     tmp_path: Path, damage: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -110,10 +145,17 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(
         weights.write_bytes(weights.read_bytes()[:-5])
     elif damage == "no state":
         (newest / "state.json").unlink()
+    elif damage.startswith("without "):
+        rewrite(newest / "state.json", **{damage.removeprefix("without "): None})
+    elif damage == "no hashes":
+        rewrite(newest / "state.json", sha256={})
     else:
-        (newest / "state.json").write_text("{")
+        content = {"bad json": b"{", "no text": b"\xff\xfe{}", "a list": b"[]"}[damage]
+        (newest / "state.json").write_bytes(content)
     assert load_newest(tmp_path, *trained(0), "f") == Progress(1, mean_loss=1.0)
     assert newest.name in capsys.readouterr().err
+    save(tmp_path, 3)  # deletes what is damaged, and stumbles over none of it
+    assert names(tmp_path) == ["step-00000001", "step-00000003"]
 
 
 def test_a_foreign_checkpoint_is_refused(tmp_path: Path) -> None:

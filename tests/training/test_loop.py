@@ -169,6 +169,26 @@ def test_a_signal_ends_the_step_saves_and_asks_to_be_requeued(
     assert torch.equal(again.task.model.weight, whole.task.model.weight)
 
 
+def kept(folder: Path) -> dict[str, dict]:
+    """The state of every checkpoint."""
+    files = sorted((folder / "checkpoints").glob("*/state.json"))
+    return {file.parent.name: json.loads(file.read_text()) for file in files}
+
+
+def test_a_stopped_run_keeps_the_checkpoints_of_one_that_was_not(tmp_path: Path) -> None:
+    loop = replace(LOOP, steps=9, checkpoint_every=3, keep_checkpoints=2)
+    whole, run = make_run(tmp_path / "whole", loop), make_run(tmp_path / "stopped", loop)
+    assert fit(whole, loop, OPTIMIZER, Progress(0)) == 0
+    run.task.before_step = lambda step: os.kill(os.getpid(), signal.SIGTERM) if step == 4 else None
+    assert fit(run, loop, OPTIMIZER, Progress(0)) == EXIT_REQUEUE
+    assert sorted(kept(run.folder)) == ["step-00000003", "step-00000005"]
+    again = make_run(run.folder, loop)
+    start = load_newest(run.folder, again.task.model, again.optimizer.optimizer, "f")
+    assert start.loss_count == 2  # of the three that the next mean is over
+    assert fit(again, loop, OPTIMIZER, start) == 0
+    assert kept(run.folder) == kept(whole.folder)  # means included, to the bit
+
+
 def test_a_signal_in_the_last_step_changes_nothing(tmp_path: Path) -> None:
     run = make_run(tmp_path)
     run.task.before_step = lambda step: os.kill(os.getpid(), signal.SIGTERM) if step == 5 else None

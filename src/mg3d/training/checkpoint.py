@@ -6,7 +6,6 @@ it is passed over and the one before is used.
 """
 
 import json
-import math
 import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -25,6 +24,16 @@ from mg3d.progress import console
 from mg3d.training.sharding import laid_out_as, whole
 
 SCHEMA = "mg3d.checkpoint/1"
+_TENSOR_FILES = ("model.safetensors", "optimizer.safetensors")
+_ENTRIES: dict[str, type | tuple[type, ...]] = {
+    "step": int,
+    "scaler": dict,
+    "mean_loss": (int, float),
+    "arithmetic": dict,
+    "fingerprint": str,
+    "sha256": dict,
+}
+"""What a `state.json` holds beside its schema."""
 
 
 @dataclass(frozen=True)
@@ -35,8 +44,13 @@ class Progress:
     """Optimiser steps done."""
     scaler: dict[str, float] = field(default_factory=dict)
     """State of the loss scaler under 16-mixed, else empty."""
-    mean_loss: float = math.inf
-    """Mean total loss of the steps since the checkpoint before."""
+    mean_loss: float | None = None
+    """Mean total loss of the steps since the checkpoint that was due before this one. None where a
+    signal asked for this one: it is never the best, and goes when the next one is saved."""
+    loss_sum: float = 0.0
+    """Sum of the total losses since the last checkpoint that was due."""
+    loss_count: int = 0
+    """Steps in that sum."""
 
 
 def checkpoint_folder(run: Path, step: int) -> Path:
@@ -53,6 +67,7 @@ def save_checkpoint(
     *,
     keep: int,
     keep_best: bool = False,
+    micro_batch_size: int = 0,
 ) -> None:
     """Write a checkpoint, then delete those that need not stay. Collective; rank 0 writes.
 
@@ -62,8 +77,9 @@ def save_checkpoint(
         optimizer: Its optimiser; state is stored by parameter position.
         progress: Steps done.
         fingerprint: Hash of everything that must be equal for an exact resume.
-        keep: Newest complete checkpoints that stay, at least 1.
+        keep: Newest complete checkpoints that stay of those that were due, at least 1.
         keep_best: Whether the one with the lowest mean loss stays too.
+        micro_batch_size: Of the loop, to be compared on resuming.
 
     Raises:
         StorageError: If the disk is full; older checkpoints stay untouched.
@@ -74,10 +90,8 @@ def save_checkpoint(
     if not first:
         return
     folder = checkpoint_folder(run, progress.step)
-    tensors = {
-        "model.safetensors": save_tensors(weights),
-        "optimizer.safetensors": save_tensors(moments),
-    }
+    contents = (save_tensors(weights), save_tensors(moments))
+    tensors = dict(zip(_TENSOR_FILES, contents, strict=True))
     (folder / "state.json").unlink(missing_ok=True)
     for name, content in tensors.items():
         write_atomic(folder / name, content)
@@ -88,7 +102,9 @@ def save_checkpoint(
             "step": progress.step,
             "scaler": progress.scaler,
             "mean_loss": progress.mean_loss,
-            "arithmetic": _arithmetic(),
+            "loss_sum": progress.loss_sum,
+            "loss_count": progress.loss_count,
+            "arithmetic": _arithmetic(model, micro_batch_size),
             "fingerprint": fingerprint,
             "sha256": {name: sha256(content) for name, content in tensors.items()},
         },
@@ -99,16 +115,19 @@ def save_checkpoint(
 def _prune(run: Path, newest: Path, fingerprint: str, keep: int, *, keep_best: bool) -> None:
     """Delete all but ``newest``, the complete checkpoints right before it, and the best one.
 
+    What a signal had saved does not count, so a run that was stopped keeps what any other keeps.
     Folders of later steps go as well: the run went on from before them because they are damaged.
     What another recipe wrote is not ours to delete.
     """
     others = [folder for folder in _folders(run) if folder != newest]
     states = {folder: _state(folder) for folder in others}
     own = {f: s for f, s in states.items() if s and s["fingerprint"] == fingerprint}
-    earlier = [folder for folder in own if folder.name < newest.name]
-    kept = earlier[len(earlier) - (keep - 1) :] if keep > 1 else []
+    due = {f: s["mean_loss"] for f, s in own.items() if s["mean_loss"] is not None}
+    earlier = [folder for folder in due if folder.name < newest.name]
+    more = keep - (_state(newest)["mean_loss"] is not None)
+    kept = earlier[max(0, len(earlier) - more) :]
     if keep_best and earlier:
-        kept.append(min(earlier, key=lambda folder: own[folder]["mean_loss"]))
+        kept.append(min(earlier, key=lambda folder: due[folder]))
     for folder in others:
         foreign = states[folder] and folder not in own
         if folder not in kept and not foreign:
@@ -125,7 +144,11 @@ def has_checkpoint(run: Path, fingerprint: str) -> bool:
 
 
 def load_newest(
-    run: Path, model: nn.Module, optimizer: torch.optim.Optimizer, fingerprint: str
+    run: Path,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    fingerprint: str,
+    micro_batch_size: int = 0,
 ) -> Progress:
     """Load the newest complete checkpoint of ``run`` into ``model`` and ``optimizer``.
 
@@ -145,19 +168,24 @@ def load_newest(
     if folder is None:
         return Progress(step=0)
     state = _state(folder)
-    if state["arithmetic"] != _arithmetic() and rank() == 0:
-        before, now = (
-            ", ".join(f"{count} {what}" for what, count in counts.items())
-            for counts in (state["arithmetic"], _arithmetic())
+    now, then = _arithmetic(model, micro_batch_size), state["arithmetic"]
+    other = [what for what in now if then.get(what) != now[what]]
+    if other and rank() == 0:
+        before, after = (
+            ", ".join(f"{what} {values.get(what)}" for what in other) for values in (then, now)
         )
         console.print(
-            f"[yellow]{folder.name} was made with {before}, this is {now}: sums round differently, "
-            "so the weights will differ in their last bits."
+            f"[yellow]{folder.name} was made with {before}, this is {after}: sums round "
+            "differently, so the weights will differ in their last bits."
         )
     _load_model(folder, model)
     _load_optimizer(_read_tensors(folder / "optimizer.safetensors"), optimizer)
     return Progress(
-        step=int(state["step"]), scaler=state["scaler"], mean_loss=float(state["mean_loss"])
+        step=state["step"],
+        scaler=state["scaler"],
+        mean_loss=state["mean_loss"],
+        loss_sum=state["loss_sum"],
+        loss_count=state["loss_count"],
     )
 
 
@@ -182,9 +210,14 @@ def _newest(run: Path, fingerprint: str) -> tuple[Path | None, dict[str, str]]:
     return None, passed_over
 
 
-def _arithmetic() -> dict[str, int]:
+def _arithmetic(model: nn.Module, micro_batch_size: int) -> dict[str, str | int]:
     """What decides the order of sums, hence the last bits."""
-    return {"CPU threads": torch.get_num_threads(), "processes": world_size()}
+    return {
+        "device": next(model.parameters()).device.type,
+        "CPU threads": torch.get_num_threads(),
+        "processes": world_size(),
+        "loop.micro_batch_size": micro_batch_size,
+    }
 
 
 def _folders(run: Path) -> list[Path]:
@@ -192,12 +225,16 @@ def _folders(run: Path) -> list[Path]:
 
 
 def _state(folder: Path) -> dict[str, Any]:
-    """The counters of a checkpoint; empty if it has none."""
+    """The counters of a checkpoint; empty if it has none that are whole."""
     try:
-        state = json.loads((folder / "state.json").read_text())
-    except (FileNotFoundError, json.JSONDecodeError):
+        state = json.loads((folder / "state.json").read_bytes())
+    except (FileNotFoundError, ValueError):  # no JSON, or bytes that are no text
         return {}
-    return state if isinstance(state, dict) and state.get("schema") == SCHEMA else {}
+    if not isinstance(state, dict) or state.get("schema") != SCHEMA:
+        return {}
+    if not all(isinstance(state.get(name), kind) for name, kind in _ENTRIES.items()):
+        return {}
+    return state if state["sha256"].keys() == set(_TENSOR_FILES) else {}
 
 
 def _damage(folder: Path) -> str:

@@ -124,7 +124,9 @@ def _assemble(
         model.to(fabric.device)
         prepare_start(model, dataset, tokenizer, vocabulary, corpus, start_config, settings.seed)
     wrapped, bare_optimizer, optimizer = set_up(fabric, task, settings.optimizer)
-    start = load_newest(settings.run, model, bare_optimizer, fingerprint)
+    start = load_newest(
+        settings.run, model, bare_optimizer, fingerprint, settings.loop.micro_batch_size
+    )
     if model.wiring.text and model.text_encoder.is_frozen:
         task.frozen_text = FrozenText(model.text_encoder, settings.text_cache_gb * 1e9)
     sampler = EpochSampler(
