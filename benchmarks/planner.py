@@ -22,9 +22,9 @@ import torch
 
 from comparison import Comparison
 from mg3d import cli
-from mg3d.training.calibration import GB, Calibration, peak_bytes
+from mg3d.training.calibration import GB, Calibration
 from mg3d.training.planner import PlanConfig, plan, predict
-from mg3d.training.trial import Trial
+from mg3d.training.trial import Trial, peak_bytes
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # text encoders that are not here are planned alike
 STEPS = 5

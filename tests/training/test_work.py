@@ -31,6 +31,15 @@ def test_what_moves_and_what_only_looks() -> None:
     assert all(note.seconds > 0 for note in notes)
 
 
+def test_a_lookup_moves_what_it_looks_up() -> None:
+    table, rows = torch.randn(1000, 10), torch.tensor([3, 5])
+    (found,) = trace(lambda: table.index_select(0, rows)).operations
+    assert found.moved_bytes == 2 * 2 * 10 * 4
+    source = torch.ones(2, 10)
+    (put,) = trace(lambda: table.index_copy_(0, rows, source)).operations
+    assert (put.kind, put.moved_bytes) == ("aten.index_copy float32", 2 * 2 * 10 * 4)
+
+
 def test_held_memory_is_that_of_the_fullest_moment() -> None:
     x = torch.zeros(1000)
 

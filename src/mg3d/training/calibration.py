@@ -6,8 +6,6 @@ the recipe does not have takes the rates of all operators of its class.
 """
 
 import json
-import resource
-import sys
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -20,7 +18,7 @@ from scipy.optimize import nnls
 
 from mg3d.errors import DataError
 from mg3d.files import write_json
-from mg3d.training.trial import StepWork, Trial
+from mg3d.training.trial import StepWork, Trial, peak_bytes
 from mg3d.training.work import VIEW, Load, Operation, Work
 
 SCHEMA = "mg3d.calibration/2"
@@ -49,9 +47,10 @@ class Calibration:
     step_factor: float
     """Seconds of a whole step for each second of its operators."""
     process_gb: float
-    """What the process holds before a model is built, and for its libraries later."""
+    """What the process holds before a model is built."""
     held_factor: float
-    """Peak memory beyond that and the weights, for each byte that tensors hold."""
+    """Peak memory beyond that and the weights, for each byte that tensors hold: the allocator's
+    gaps and the libraries' scratch are in it."""
 
     def seconds(self, work: Work) -> float:
         """Time of a pass."""
@@ -83,7 +82,7 @@ class Calibration:
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise DataError(
                 f"{path}: no calibration of this version ({type(error).__name__}); make one with "
-                "`mg3d plan RECIPE --calibrate true`."
+                "`mg3d plan RECIPE --calibrate true --calibration FILE`."
             ) from error
 
 
@@ -100,51 +99,41 @@ def calibrate(trial: Trial, precision: str, most_rows: int) -> Calibration:
         precision: Its arithmetic.
         most_rows: Volumes of the largest step tried; fewer where time or memory end sooner.
     """
-    seconds, peaks = _try_sizes(trial, most_rows)  # before notes of operators take memory, too
+    seconds = _try_sizes(trial, most_rows)
+    peak = peak_bytes(trial.device)  # before notes of operators take memory, too
+    tensors = peak - trial.process_bytes - state_bytes(trial.work)
     sizes = sorted(seconds)[-2:]
     traced = [trial.trace(rows) for rows in sizes]
     rates = fit_rates([note for pair in traced for part in pair for note in part.operations])
     foreseen = [sum(seconds_of(part.work, rates) for part in pair) for pair in traced]
-    factor, process = _memory_line(trial.work, peaks)
     return Calibration(
         device=torch.cuda.get_device_name(trial.device) if trial.device.type == "cuda" else "cpu",
         precision=precision,
         threads=torch.get_num_threads(),
         rates=rates,
         step_factor=sum(seconds[rows] for rows in sizes) / sum(foreseen),
-        process_gb=process / GB + (_CUDA_CONTEXT_GB if trial.device.type == "cuda" else 0.0),
-        held_factor=factor,
+        process_gb=trial.process_bytes / GB
+        + (_CUDA_CONTEXT_GB if trial.device.type == "cuda" else 0.0),
+        held_factor=max(1.0, tensors / held_bytes(trial.work, sizes[-1])),
     )
 
 
-def _try_sizes(trial: Trial, most_rows: int) -> tuple[dict[int, float], dict[int, int]]:
-    """Seconds of a step and the peak so far, by the number of volumes: 1, 2, 4 and so on."""
+def _try_sizes(trial: Trial, most_rows: int) -> dict[int, float]:
+    """Seconds of a step by its number of volumes: 1, 2, 4 and so on."""
     seconds: dict[int, float] = {}
-    peaks: dict[int, int] = {}
     rows = 1
     while True:
         is_long = max(seconds.values(), default=0.0) > _LONGEST_STEP / 2
         seconds[rows] = trial.time(rows, 1 if is_long else _REPEATS)
-        peaks[rows] = peak_bytes(trial.device)
-        ends = rows >= most_rows or seconds[rows] > _LONGEST_STEP or _is_full(trial, peaks[rows])
-        if ends and rows > 1:
-            return seconds, peaks
+        if rows >= most_rows or seconds[rows] > _LONGEST_STEP or _is_full(trial.device):
+            return seconds
         rows *= 2
 
 
-def _is_full(trial: Trial, peak: int) -> bool:
-    if trial.device.type != "cuda":
+def _is_full(device: torch.device) -> bool:
+    if device.type != "cuda":
         return False
-    return peak > _ROOM * torch.cuda.get_device_properties(trial.device).total_memory
-
-
-def _memory_line(step: StepWork, peaks: dict[int, int]) -> tuple[float, float]:
-    """Peak = factor x held + process + weights and moments, through the first and the last."""
-    smallest, largest = min(peaks), max(peaks)
-    held = {rows: held_bytes(step, rows) for rows in (smallest, largest)}
-    factor = (peaks[largest] - peaks[smallest]) / max(1.0, held[largest] - held[smallest])
-    factor = max(1.0, factor)
-    return factor, peaks[largest] - factor * held[largest] - state_bytes(step)
+    return peak_bytes(device) > _ROOM * torch.cuda.get_device_properties(device).total_memory
 
 
 def held_bytes(step: StepWork, rows: int) -> float:
@@ -199,11 +188,3 @@ def _class_of(kind: str, flops: float) -> str:
     if kind == VIEW or not flops:
         return VIEW if kind == VIEW else "other"
     return "convolution" if "convolution" in kind else "product"
-
-
-def peak_bytes(device: torch.device) -> int:
-    """Most memory so far: of the process on the CPU, of torch's allocator on a GPU."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

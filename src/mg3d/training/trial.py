@@ -4,6 +4,8 @@ Noise volumes and made-up reports cost what real ones do. A text encoder that is
 stood in for by a BERT-base with fresh weights.
 """
 
+import resource
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -70,6 +72,8 @@ class Trial:
         self._length = report_tokens or settings.max_tokens
         self._fabric = launch(settings.accelerator, settings.precision)
         self.device = self._fabric.device
+        self.process_bytes = peak_bytes(self.device)
+        """What the process held before the model was built."""
         self.task = build_task(settings).to(self.device)
         self._optimizer = build_optimizer(self.task.model, settings.optimizer)
 
@@ -169,3 +173,11 @@ def draw_batch(settings: TrainingConfig, rows: int, length: int) -> StudyBatch:
         patient_ids=names,
         report_ids=names,
     )
+
+
+def peak_bytes(device: torch.device) -> int:
+    """Most memory so far: of the process on the CPU, of torch's allocator on a GPU."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

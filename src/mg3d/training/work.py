@@ -21,6 +21,7 @@ from mg3d.model import products
 
 VIEW = "view"
 """Kind of the operators that only look at memory in another way."""
+_LOOKUPS = ("index", "gather", "embedding", "scatter")
 
 
 class Operation(NamedTuple):
@@ -136,8 +137,7 @@ class _Notes(TorchDispatchMode):  # type: ignore[no-untyped-call]
             return result
         formula = self._formulas.get(func._overloadpacket)
         flops = formula(*args, **kwargs, out_val=result) if formula else 0
-        moved = sum(min(t.nbytes, t.untyped_storage().nbytes()) for t in read + written)
-        kind = _kind(func, written)
+        kind, moved = _kind(func, written), _moved_bytes(func, read, written)
         self.operations.append(Operation(kind, float(flops), float(moved), seconds))
         return result
 
@@ -158,6 +158,13 @@ class _Notes(TorchDispatchMode):  # type: ignore[no-untyped-call]
             del self._alive[place]
 
         self._alive[place] = weakref.ref(storage, end)
+
+
+def _moved_bytes(func: Any, read: list[Tensor], written: list[Tensor]) -> int:
+    """Rows that are looked up or put in place are moved, not the table they belong to."""
+    if written and any(word in func._schema.name for word in _LOOKUPS):
+        return 2 * (read[-1] if func._schema.is_mutable else written[0]).nbytes
+    return sum(min(t.nbytes, t.untyped_storage().nbytes()) for t in read + written)
 
 
 def _kind(func: Any, written: list[Tensor]) -> str:
