@@ -14,6 +14,7 @@ import pytest
 import torch
 import yaml
 from safetensors.torch import load_file
+from small_run import MODEL
 
 from mg3d import files
 from mg3d.cli import main
@@ -24,6 +25,7 @@ from mg3d.objectives.registry import ObjectivesConfig
 from mg3d.training import loop as training_loop
 from mg3d.training.corpus import CorpusConfig
 from mg3d.training.loop import LoopConfig
+from mg3d.training.optim import OptimizerConfig
 from mg3d.training.pretrain import PretrainConfig, _plain, pretrain
 from mg3d.training.start import StartConfig
 from mg3d.training.stop import EXIT_REQUEUE
@@ -187,6 +189,30 @@ def test_another_number_of_reading_processes_goes_on_in_the_middle_of_an_epoch(
     assert read(helped.run)[-1]["epoch"] == 1  # of 3 steps each: 5 lies within the second
     assert pretrain(helped) == 0
     assert_same_bits(alone.run, helped.run)
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+def test_norms_of_a_resumed_run_are_those_of_an_undisturbed_one(
+    settings, tmp_path: Path, monkeypatch, frozen: bool
+) -> None:
+    """Nothing of the corpus training, which only the first call does, is counted in a step."""
+    changes = {
+        "model": dataclasses.replace(MODEL, text=dataclasses.replace(MODEL.text, frozen=frozen)),
+        "optimizer": OptimizerConfig(lr=1e-3, warmup_steps=1, clip_norm=0.0),
+    }
+    whole = settings(run=tmp_path / "whole", **changes)
+    stopped = settings(run=tmp_path / "stopped", **changes)
+    assert pretrain(whole) == 0
+    with monkeypatch.context() as patch:
+        stop_before(patch, 2)
+        with pytest.raises(KeyboardInterrupt):
+            pretrain(stopped)
+    assert pretrain(stopped) == 0
+    expected, found = (
+        [row["metrics"]["grad_norm"] for row in read(run)] for run in (whole.run, stopped.run)
+    )
+    assert len(expected) == 4
+    assert found == expected  # to the bit
 
 
 def test_an_impossible_step_fails_before_anything_long(settings, monkeypatch) -> None:

@@ -116,8 +116,29 @@ def test_a_corpus_without_text_is_refused() -> None:
 
 
 def test_a_rate_that_breaks_the_encoder_is_named() -> None:
+    encoder = make_encoder()
     with pytest.raises(DataError, match=r"text encoder, step \d+: the loss is nan; lower corpus"):
-        trained(replace(SETTINGS, lr=1e30))
+        train_on_corpus(encoder, CORPUS, VOCABULARY, replace(SETTINGS, lr=1e30), 1)
+    assert gradients(encoder) == []
+
+
+def gradients(encoder: TextEncoder) -> list[str]:
+    return [name for name, p in encoder.named_parameters() if p.grad is not None]
+
+
+def test_no_gradient_is_left_whatever_way_it_ends(monkeypatch) -> None:
+    encoder, _ = trained(replace(SETTINGS, steps=2))
+    assert gradients(encoder) == []
+    encoder = make_encoder()
+
+    def interrupted(*_arguments: object) -> None:
+        assert gradients(encoder) != []  # the backward pass is done, the step is not
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        train_on_corpus(encoder, CORPUS, VOCABULARY, SETTINGS, 1)
+    assert gradients(encoder) == []
 
 
 @pytest.mark.parametrize("wrong", [{"steps": -1}, {"batch_size": 0}, {"word_ratio": 1.5}])

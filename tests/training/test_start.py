@@ -79,6 +79,14 @@ def test_frozen_text_encoder_learns_the_corpus_and_is_frozen_then(dataset, token
     assert not any(p.requires_grad for p in model.text_encoder.parameters())
 
 
+@pytest.mark.parametrize("frozen", [True, False])
+def test_the_first_step_finds_no_gradient(dataset, tokenizer, frozen: bool) -> None:
+    """Else the corpus would be part of it, on the first process only."""
+    model = make_model(tokenizer, frozen=frozen)
+    start(model, dataset, tokenizer, CorpusConfig(steps=2, batch_size=8, section_reports=4))
+    assert [name for name, p in model.named_parameters() if p.grad is not None] == []
+
+
 def test_two_starts_are_the_same_bits(dataset, tokenizer) -> None:
     corpus = CorpusConfig(steps=2, batch_size=8, section_reports=4)
     first, second = (start(make_model(tokenizer), dataset, tokenizer, corpus) for _ in range(2))

@@ -116,5 +116,13 @@ def test_the_norm_is_that_of_all_gradients_and_the_limit_holds() -> None:
     assert task[1].grad.item() == pytest.approx(3.0, rel=1e-5)
 
 
+def test_what_does_not_learn_is_neither_measured_nor_scaled() -> None:
+    task = nn.ParameterList([nn.Parameter(torch.zeros(2)), nn.Parameter(torch.zeros(1))])
+    task[0].grad, task[1].grad = torch.tensor([3.0, 4.0]), torch.tensor([6.0])
+    task[1].requires_grad_(False)
+    assert clip_gradients(task, 2.5) == pytest.approx(5.0)
+    assert task[1].grad.item() == 6.0
+
+
 def test_a_run_without_contrast_has_no_shortcuts() -> None:
     assert shortcuts(make_run(), make_batch(), CONTEXT) == {}

@@ -102,7 +102,7 @@ class _Padded:
 def train_on_corpus(
     encoder: TextEncoder, corpus: Corpus, vocabulary: Vocabulary, settings: CorpusConfig, seed: int
 ) -> float:
-    """Train ``encoder`` in place.
+    """Train ``encoder`` in place, and leave no gradient behind.
 
     Args:
         encoder: The text encoder; its device is used.
@@ -127,21 +127,24 @@ def train_on_corpus(
     modules = nn.ModuleList([encoder, words_head, section_head]).to(device)
     optimizer = torch.optim.AdamW(modules.parameters(), lr=settings.lr, weight_decay=0.01)
     losses = []
-    for step in track(range(settings.steps), total=settings.steps, description="text encoder"):
-        for group in optimizer.param_groups:
-            group["lr"] = settings.lr * _triangle(step, settings.steps)
-        words = _words_loss(encoder, words_head, corpus, vocabulary, settings, seed, step)
-        sections = _sections_loss(encoder, section_head, corpus, settings, seed, step)
-        loss = words + settings.section_weight * sections
-        if not torch.isfinite(loss):
-            raise DataError(
-                f"text encoder, step {step + 1}: the loss is {loss.item()}; lower corpus.lr"
-            )
+    try:
+        for step in track(range(settings.steps), total=settings.steps, description="text encoder"):
+            for group in optimizer.param_groups:
+                group["lr"] = settings.lr * _triangle(step, settings.steps)
+            words = _words_loss(encoder, words_head, corpus, vocabulary, settings, seed, step)
+            sections = _sections_loss(encoder, section_head, corpus, settings, seed, step)
+            loss = words + settings.section_weight * sections
+            if not torch.isfinite(loss):
+                raise DataError(
+                    f"text encoder, step {step + 1}: the loss is {loss.item()}; lower corpus.lr"
+                )
+            loss.backward()  # type: ignore[no-untyped-call]
+            torch.nn.utils.clip_grad_norm_(modules.parameters(), 1.0)
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+            losses.append(words.item())
+    finally:  # what stays would be added to the first gradient of pre-training
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(modules.parameters(), 1.0)
-        optimizer.step()
-        losses.append(words.item())
     return float(np.mean(losses[-max(1, settings.steps // 10) :]))
 
 

@@ -1,8 +1,8 @@
 """What a run works on, and one optimiser step of it: losses, metrics and the gradient's norm.
 
 The invariant: nothing that is not finite reaches the weights, and processes exchange one message
-of values a step (besides what objectives gather and gradients need). Nothing is read from a GPU
-before both passes are queued.
+of values a step (besides what objectives gather and gradients need), whose
+values are read from the device together, after both passes.
 """
 
 import math
@@ -97,12 +97,12 @@ def _gradients(run: Run, batch: StudyBatch, context: StepContext) -> dict[str, T
 
 
 def clip_gradients(task: TrainingTask, limit: float) -> Tensor:
-    """Scale all gradients so that their norm over all parameters is at most ``limit`` (0 = any).
+    """Scale all gradients so that their norm over what learns is at most ``limit`` (0 = any).
 
     Returns:
         The norm before, (), where the gradients are: reading it would wait for a GPU.
     """
-    parameters = [p for p in task.parameters() if p.grad is not None]
+    parameters = [p for p in task.parameters() if p.requires_grad and p.grad is not None]
     norm = whole(torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None]))
     torch.nn.utils.clip_grads_with_norm_(parameters, limit if limit > 0 else math.inf, norm)
     return norm
