@@ -28,7 +28,9 @@ _TENSOR_FILES = ("model.safetensors", "optimizer.safetensors")
 _ENTRIES: dict[str, type | tuple[type, ...]] = {
     "step": int,
     "scaler": dict,
-    "mean_loss": (int, float),
+    "mean_loss": (int, float, type(None)),
+    "loss_sum": (int, float),
+    "loss_count": int,
     "arithmetic": dict,
     "fingerprint": str,
     "sha256": dict,
@@ -232,7 +234,7 @@ def _state(folder: Path) -> dict[str, Any]:
         return {}
     if not isinstance(state, dict) or state.get("schema") != SCHEMA:
         return {}
-    if not all(isinstance(state.get(name), kind) for name, kind in _ENTRIES.items()):
+    if not all(n in state and isinstance(state[n], kind) for n, kind in _ENTRIES.items()):
         return {}
     return state if state["sha256"].keys() == set(_TENSOR_FILES) else {}
 
