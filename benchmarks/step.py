@@ -8,7 +8,7 @@ and clean again for the fused terms), one study, token and pair at a time in fus
 weights, encode two volumes (clean and masked), use the same decoders and hide the same words and
 voxels; losses and gradients are compared in the same run. The text encoder has BERT-base's size and
 random weights and is frozen; ours remembers what it said of each report, as in every epoch after
-the first. Writes benchmarks/results/step.json.
+the first while the memory has room. Writes benchmarks/results/step.json.
 """
 
 import argparse

@@ -76,7 +76,9 @@ def test_each_report_is_encoded_once_and_masked_ones_in_every_step(
     assert calls == [len(batch)]
 
 
-def test_what_does_not_fit_is_encoded_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_does_not_fit_is_encoded_again_and_that_is_said_once(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     batch = make_batch()
     encoder = frozen_task("report").model.text_encoder
     longest = int(batch.token_mask.sum(dim=1).max())
@@ -87,6 +89,14 @@ def test_what_does_not_fit_is_encoded_again(monkeypatch: pytest.MonkeyPatch) -> 
     again, _ = frozen(batch)
     assert 0 < len(calls) < len(batch)
     assert torch.equal(first, again)
+    said = " ".join(capsys.readouterr().err.split())
+    assert said.count("is full after") == 1
+    assert "is full after 1 reports" in said  # the next is too long, a shorter one still fits
+
+
+def test_a_memory_that_is_switched_off_is_not_called_full(capsys) -> None:
+    FrozenText(frozen_task("report").model.text_encoder, 0.0)(make_batch())
+    assert "is full" not in capsys.readouterr().err
 
 
 def test_blanked_reports_are_not_taken_from_memory() -> None:
