@@ -72,5 +72,5 @@ class FrozenText:
             console.print(
                 f"[yellow]text_cache_gb {self._most_bytes / 1e9:g} is full after "
                 f"{len(self._known)} reports; the frozen text encoder reads others again in every "
-                "step. If each process has the memory, raise it until the whole training split fits."
+                "step. If each process has the memory, raise it until the training split fits."
             )
