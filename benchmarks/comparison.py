@@ -2,7 +2,7 @@
 
 Rows are ``case, ours, reference, ratio, unit``; ratio is reference / ours, so above 1 ours needs
 less. `Comparison.save` keeps rows of other cases that the file already holds, so that a long table
-can be measured in several sittings; every row says with how many runs and when it was measured.
+can be measured in several sittings; every row says of which code and when it was measured.
 """
 
 import json
@@ -33,12 +33,14 @@ class Comparison:
     def __init__(self, name: str) -> None:
         self.name = name
         self.rows: list[dict[str, Any]] = []
+        self._commit = source_commit()
 
     def add(self, case: str, ours: float, reference: float | None, unit: str, **facts: Any) -> None:
         """Append a row; ``reference`` is None where there is nothing to compare with."""
         ratio = None if reference is None or ours == 0 else reference / ours
         row = {"case": case, "ours": ours, "reference": reference, "ratio": ratio, "unit": unit}
-        self.rows.append(row | facts | {"measured": f"{datetime.now(UTC):%Y-%m-%d}"})
+        when = {"measured": f"{datetime.now(UTC):%Y-%m-%d}", "commit": self._commit}
+        self.rows.append(row | facts | when)
 
     def print(self) -> None:
         """Show the table."""
@@ -55,7 +57,7 @@ class Comparison:
         measured = {row["case"] for row in self.rows}
         kept = json.loads(path.read_text())["rows"] if path.is_file() else []
         rows = [row for row in kept if row["case"] not in measured] + self.rows
-        write_json(path, {"machine": machine(), "commit": source_commit(), "rows": rows})
+        write_json(path, {"machine": machine(), "rows": rows})
         return path
 
 

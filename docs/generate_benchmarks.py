@@ -72,10 +72,16 @@ def circumstances(content: Content) -> str:
         parts.append(_flat(content["versions"]))
     days = sorted({row["measured"] for row in _rows_of(content) if "measured" in row})
     parts += [" to ".join(dict.fromkeys((days[0], days[-1])))] if days else []
-    if "commit" in content:
-        commit, changed, _ = str(content["commit"]).partition("+")
-        parts.append(f"commit {commit[:7]}{' with changes' if changed else commit[40:]}")
+    rows = (row["commit"] for row in _rows_of(content) if "commit" in row)
+    commits = dict.fromkeys([content["commit"]] if "commit" in content else rows)
+    if commits:
+        parts.append(f"commit {', '.join(map(_short_commit, commits))}")
     return "; ".join(part for part in parts if part)
+
+
+def _short_commit(commit: str) -> str:
+    number, changed, _ = str(commit).partition("+")
+    return f"{number[:7]}{' with changes' if changed else number[40:]}"
 
 
 def tables(content: Content) -> str:
