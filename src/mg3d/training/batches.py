@@ -9,6 +9,9 @@ from torch.utils.data import DataLoader, Sampler
 from mg3d.data.dataset import StudyDataset, collate
 from mg3d.data.sampler import EpochSampler
 
+AHEAD = 2
+"""Batches that each worker keeps ready, in shared memory."""
+
 
 class RunBatches(Sampler[list[int]]):
     """Rows of this process for steps ``start`` to ``steps``, across epochs.
@@ -50,7 +53,7 @@ def batch_loader(
     if num_workers:
         processes = multiprocessing.get_context("forkserver")
         processes.set_forkserver_preload(["mg3d.data.dataset"])
-        workers |= {"prefetch_factor": 4, "multiprocessing_context": processes}
+        workers |= {"prefetch_factor": AHEAD, "multiprocessing_context": processes}
     return DataLoader(
         dataset, batch_sampler=batches, collate_fn=collate, pin_memory=pin_memory, **workers
     )

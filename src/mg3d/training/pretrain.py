@@ -38,6 +38,7 @@ from mg3d.training.loop import fit
 from mg3d.training.recorder import source_commit, write_environment
 from mg3d.training.rehearsal import rehearse
 from mg3d.training.settings import TrainingConfig
+from mg3d.training.shared_memory import lack_explained, shared_bytes
 from mg3d.training.sharding import unsharded
 from mg3d.training.start import prepare_start
 from mg3d.training.step import Run
@@ -65,7 +66,7 @@ def pretrain(settings: PretrainConfig) -> int:
         ConfigError: If recipe and store do not fit.
         DataError: If the store is unusable, or a loss is not finite.
         CheckpointError: If the run directory belongs to another model, store or recipe.
-        StorageError: If the disk is full.
+        StorageError: If the disk or, with workers, shared memory is full.
     """
     if settings.threads:
         torch.set_num_threads(settings.threads)
@@ -86,7 +87,10 @@ def pretrain(settings: PretrainConfig) -> int:
     fabric.barrier()
     tokenizer = ReportTokenizer.load(settings.run / "tokenizer")
     run, start = _assemble(settings, fabric, store, tokenizer, fingerprint, resumes=resumes)
-    code = fit(run, settings.loop, settings.optimizer, start)
+    rows = settings.loop.batch_size // fabric.world_size
+    needed = shared_bytes(settings.num_workers, rows, settings.model.grid)
+    with lack_explained(settings.num_workers, needed):
+        code = fit(run, settings.loop, settings.optimizer, start)
     if code == 0:
         model = unsharded(run.task.model)
         if fabric.global_rank == 0:
