@@ -10,6 +10,8 @@ All functions are collective: every rank calls them in the same order, and a ten
 gradient on one rank asks for it on all.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -17,6 +19,8 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
+
+from mg3d.errors import OtherProcessError
 
 
 def world_size() -> int:
@@ -42,6 +46,31 @@ def sum_over_ranks(tensor: Tensor) -> Tensor:
     if world_size() > 1:
         dist.all_reduce(total)
     return total
+
+
+@contextmanager
+def succeed_together(device: torch.device) -> Iterator[None]:
+    """Leave the block when all ranks have, or fail on all of them: a barrier that cannot hang.
+
+    For what one rank does alone, above all writing, while the others wait for it.
+
+    Args:
+        device: Where this rank's messages live.
+
+    Raises:
+        OtherProcessError: If the block failed on another rank; where it failed, that error goes on.
+    """
+    failed = True
+    try:
+        yield
+        failed = False
+    finally:
+        num_failed = sum_over_ranks(torch.tensor(float(failed), device=device))
+    if num_failed > 0:
+        raise OtherProcessError(
+            f"process {rank()} of {world_size()} stops because another one failed; the message of "
+            "that one says why. Remove the cause and run the same command again."
+        )
 
 
 def copy_from_first(module: nn.Module) -> None:

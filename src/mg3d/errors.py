@@ -35,6 +35,12 @@ class StorageError(Mg3dError):
     exit_code = 1
 
 
+class OtherProcessError(Mg3dError):
+    """Another process of the same run failed; its own message says why."""
+
+    exit_code = 1
+
+
 class MissingExtraError(Mg3dError):
     """A feature needs an optional dependency that is not installed."""
 

@@ -8,6 +8,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from mg3d import distributed
+from mg3d.errors import OtherProcessError, StorageError
 
 # A rank's rows have the value of `content`; rank 1 has more rows and a longer second axis.
 SHAPES = {"equal": ((2, 3), (2, 3)), "unequal": ((1, 3), (4, 3)), "ragged": ((2, 2, 2), (3, 4, 2)),
@@ -23,6 +24,19 @@ def loss(rows: Tensor, rank: int) -> Tensor:
     """Not symmetric in the rows and another one on each rank, so that no mix-up cancels."""
     weights = torch.arange(1, rows.numel() + 1, dtype=rows.dtype).reshape(rows.shape)
     return ((rank + 1) * weights * rows**2).sum()
+
+
+def outcome(*, fails: bool) -> int:
+    """0 a block that succeeds, 1 one's own error, 2 another's; a rank that hangs gives none."""
+    try:
+        with distributed.succeed_together(torch.device("cpu")):
+            if fails:
+                raise StorageError("full")
+    except StorageError:
+        return 1
+    except OtherProcessError:
+        return 2
+    return 0
 
 
 def work(rank: int, world: int, folder: str) -> None:
@@ -49,5 +63,7 @@ def work(rank: int, world: int, folder: str) -> None:
     total = distributed.sum_over_ranks(tensor)
     measured |= {"sum": total, "unsummed": tensor.detach()}
     measured["attached"] = torch.tensor(total.requires_grad)
+    for name, failing in {"nobody_fails": (), "first_fails": (0,), "all_fail": (0, 1)}.items():
+        measured[name] = torch.tensor(outcome(fails=rank in failing))
     save_file(measured, Path(folder) / f"rank{rank}.safetensors")
     dist.destroy_process_group()

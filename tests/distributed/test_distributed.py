@@ -71,6 +71,13 @@ def test_the_first_rank_gives_parameters_and_buffers(ranks):
         assert rank["buffer"] == 7
 
 
+@pytest.mark.distributed
+def test_who_waits_for_a_rank_that_fails_fails_too(ranks):
+    assert [rank["nobody_fails"].item() for rank in ranks] == [0, 0]
+    assert [rank["first_fails"].item() for rank in ranks] == [1, 2]
+    assert [rank["all_fail"].item() for rank in ranks] == [1, 1]
+
+
 def test_without_a_group_there_is_one_rank():
     assert (distributed.rank(), distributed.world_size()) == (0, 1)
     tensor = torch.ones(3, 2, requires_grad=True)

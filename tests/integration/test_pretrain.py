@@ -4,6 +4,7 @@ import dataclasses
 import errno
 import json
 import math
+import os
 import signal
 import subprocess
 import sys
@@ -50,15 +51,16 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def start_process(config: PretrainConfig, folder: Path) -> subprocess.Popen:
-    """The same settings through the command line, in a process that can be killed."""
+    """The same settings through the command line, in a process group that can be killed."""
     section = _plain(config)
     section = {k: v for k, v in section.items() if k not in ("store", "run")}
     recipe = folder / "recipe.yaml"
     recipe.write_text(yaml.safe_dump({"pretrain": section}))
     words = ["pretrain", str(recipe), str(config.store), str(config.run)]
     return subprocess.Popen(
-        [sys.executable, "-m", "mg3d", *words], stderr=subprocess.PIPE, text=True
-    )
+        [sys.executable, "-m", "mg3d", *words],
+        stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
 
 
 def wait_for_step(run: Path, step: int, process: subprocess.Popen, limit_s: float = 240) -> None:
@@ -134,6 +136,64 @@ def test_sigterm_saves_and_asks_to_be_requeued(settings, tmp_path: Path) -> None
     assert pretrain(config) == 0
     assert pretrain(whole) == 0
     assert_same_bits(config.run, whole.run)
+
+
+@pytest.mark.parametrize("kind", [signal.SIGTERM, signal.SIGUSR1])
+def test_a_signal_to_all_processes_saves_and_asks_to_be_requeued(
+    settings, tmp_path: Path, kind: signal.Signals
+) -> None:
+    """Schedulers do not choose: the processes that read, and those that start them, get it too."""
+    config, whole = settings(loop=LONG, num_workers=2), settings(loop=LONG, run=tmp_path / "whole")
+    process = start_process(config, tmp_path)
+    wait_for_step(config.run, 2, process)
+    os.killpg(process.pid, kind)
+    _, errors = process.communicate()
+    assert process.returncode == EXIT_REQUEUE, errors
+    assert "the same command goes on" in errors
+    assert "Warning" not in errors
+    assert_group_ends(process.pid)
+    assert 2 <= read(config.run)[-1]["step"] < LONG.steps
+    assert pretrain(config) == 0
+    assert pretrain(whole) == 0
+    assert_same_bits(config.run, whole.run)
+
+
+def test_processes_that_read_end_when_the_training_is_killed(settings, tmp_path: Path) -> None:
+    config = settings(loop=LONG, num_workers=2)
+    process = start_process(config, tmp_path)
+    wait_for_step(config.run, 2, process)
+    process.kill()  # without a word to them
+    process.wait()
+    assert_group_ends(process.pid)
+
+
+def assert_group_ends(group: int, limit_s: float = 20) -> None:
+    """Fails if a process of the group is left."""
+    began = time.monotonic()
+    while time.monotonic() - began < limit_s:
+        try:
+            os.killpg(group, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.05)
+    os.killpg(group, signal.SIGKILL)
+    raise AssertionError(f"processes were left {limit_s} s after the command")
+
+
+@pytest.mark.parametrize("kind", [signal.SIGTERM, signal.SIGUSR1])
+def test_a_signal_before_the_first_step_asks_to_be_requeued(
+    settings, tmp_path: Path, kind: signal.Signals
+) -> None:
+    config = settings(corpus=CorpusConfig(steps=100_000, batch_size=8, section_reports=4))
+    process = start_process(config, tmp_path)
+    tokenizer = config.run / "tokenizer" / "tokenizer.json"
+    while not tokenizer.is_file():
+        assert process.poll() is None, process.communicate()[1]
+        time.sleep(0.01)
+    os.killpg(process.pid, kind)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == EXIT_REQUEUE, errors
+    assert "the same command goes on" in errors
 
 
 def test_a_full_disk_at_any_write_loses_nothing(settings, tmp_path: Path, monkeypatch) -> None:

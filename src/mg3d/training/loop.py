@@ -14,6 +14,7 @@ from typing import Any
 
 from rich.progress import Progress as Bar
 
+from mg3d.distributed import succeed_together
 from mg3d.errors import ConfigError
 from mg3d.objectives.base import StepContext
 from mg3d.progress import bar, console
@@ -71,7 +72,8 @@ def fit(run: Run, loop: LoopConfig, optimizer: OptimizerConfig, start: Progress)
         StorageError: If a checkpoint or the log cannot be written.
     """
     first = run.fabric.global_rank == 0
-    recorder = Recorder(run.folder, start.step) if first else None
+    with succeed_together(run.fabric.device):
+        recorder = Recorder(run.folder, start.step) if first else None
     kept_pairs, loss_sum, loss_count = KeptPairs(), start.loss_sum, start.loss_count
     saved = step = start.step
     restore_scaler(run.fabric, start.scaler)
@@ -88,9 +90,11 @@ def fit(run: Run, loop: LoopConfig, optimizer: OptimizerConfig, start: Progress)
                 values |= shortcuts(run, batch, context)
             seconds = time.perf_counter() - began
             kept_pairs.add(values)
-            if recorder and (step % loop.log_every == 0 or step == loop.steps):
-                recorder.log(_row(values, context, loop, rate, seconds))
-                kept_pairs.warn(step)
+            if step % loop.log_every == 0 or step == loop.steps:
+                with succeed_together(run.fabric.device):
+                    if recorder:
+                        recorder.log(_row(values, context, loop, rate, seconds))
+                        kept_pairs.warn(step)
             loss_sum, loss_count = loss_sum + values["loss.total"], loss_count + 1
             advance(values["loss.total"])
             due = step % loop.checkpoint_every == 0 or step == loop.steps
@@ -128,17 +132,17 @@ def _row(
 
 
 def _save(run: Run, loop: LoopConfig, progress: Progress) -> None:
-    save_checkpoint(
-        run.folder,
-        run.task.model,
-        getattr(run.optimizer, "optimizer", run.optimizer),
-        replace(progress, scaler=scaler_state(run.fabric)),
-        run.fingerprint,
-        keep=loop.keep_checkpoints,
-        keep_best=loop.keep_best,
-        micro_batch_size=loop.micro_batch_size,
-    )
-    run.fabric.barrier()
+    with succeed_together(run.fabric.device):
+        save_checkpoint(
+            run.folder,
+            run.task.model,
+            getattr(run.optimizer, "optimizer", run.optimizer),
+            replace(progress, scaler=scaler_state(run.fabric)),
+            run.fingerprint,
+            keep=loop.keep_checkpoints,
+            keep_best=loop.keep_best,
+            micro_batch_size=loop.micro_batch_size,
+        )
 
 
 @contextmanager

@@ -23,6 +23,7 @@ from mg3d.data.dataset import StudyDataset
 from mg3d.data.sampler import EpochSampler
 from mg3d.data.store import VolumeStore
 from mg3d.data.text.tokens import ReportTokenizer
+from mg3d.distributed import succeed_together
 from mg3d.errors import ConfigError, DataError
 from mg3d.files import remove_stale_temporaries, write_atomic, write_json
 from mg3d.model.vlm import ModelConfig, VisionLanguageModel
@@ -38,10 +39,11 @@ from mg3d.training.loop import fit
 from mg3d.training.recorder import source_commit, write_environment
 from mg3d.training.rehearsal import rehearse
 from mg3d.training.settings import TrainingConfig
-from mg3d.training.shared_memory import lack_explained, shared_bytes
 from mg3d.training.sharding import unsharded
+from mg3d.training.shared_memory import lack_explained, shared_bytes
 from mg3d.training.start import prepare_start
 from mg3d.training.step import Run
+from mg3d.training.stop import requeue_at_once
 from mg3d.training.task import TrainingTask, Vocabulary
 from mg3d.weights.release import save_release
 
@@ -59,6 +61,8 @@ class PretrainConfig(TrainingConfig):
 def pretrain(settings: PretrainConfig) -> int:
     """Pre-train, or go on pre-training.
 
+    A signal before the first step or after the last one ends the process at once, with 75.
+
     Returns:
         0 when the release is written; 75 when a signal asked to stop and the state is saved.
 
@@ -67,7 +71,13 @@ def pretrain(settings: PretrainConfig) -> int:
         DataError: If the store is unusable, or a loss is not finite.
         CheckpointError: If the run directory belongs to another model, store or recipe.
         StorageError: If the disk or, with workers, shared memory is full.
+        OtherProcessError: If one of these is another process's.
     """
+    with requeue_at_once():
+        return _pretrain(settings)
+
+
+def _pretrain(settings: PretrainConfig) -> int:
     if settings.threads:
         torch.set_num_threads(settings.threads)
     fabric = launch(settings.accelerator, settings.precision, settings.strategy)
@@ -78,13 +88,13 @@ def pretrain(settings: PretrainConfig) -> int:
     fingerprint = _fingerprint(settings, store)
     resumes = has_checkpoint(settings.run, fingerprint)  # a foreign run is refused untouched
     fabric.barrier()
-    if fabric.global_rank == 0:
-        _remove_leftovers(settings.run)
-        _describe_run(settings)
-        if not resumes:
-            _write_provenance(settings, store)
-            _make_tokenizer(settings, store)
-    fabric.barrier()
+    with succeed_together(fabric.device):
+        if fabric.global_rank == 0:
+            _remove_leftovers(settings.run)
+            _describe_run(settings)
+            if not resumes:
+                _write_provenance(settings, store)
+                _make_tokenizer(settings, store)
     tokenizer = ReportTokenizer.load(settings.run / "tokenizer")
     run, start = _assemble(settings, fabric, store, tokenizer, fingerprint, resumes=resumes)
     rows = settings.loop.batch_size // fabric.world_size
@@ -93,9 +103,9 @@ def pretrain(settings: PretrainConfig) -> int:
         code = fit(run, settings.loop, settings.optimizer, start)
     if code == 0:
         model = unsharded(run.task.model)
-        if fabric.global_rank == 0:
-            save_release(settings.run / "release", model, tokenizer, store.settings.to_json())
-    fabric.barrier()
+        with succeed_together(fabric.device):
+            if fabric.global_rank == 0:
+                save_release(settings.run / "release", model, tokenizer, store.settings.to_json())
     return code
 
 
@@ -123,10 +133,11 @@ def _assemble(
     )
     task = TrainingTask(model, objectives, vocabulary)
     _try_out(settings, fabric, task, dataset)
-    if not resumes and fabric.global_rank == 0:  # DDP and FSDP share the result
-        start_config, corpus = settings.start, settings.corpus
-        model.to(fabric.device)
-        prepare_start(model, dataset, tokenizer, vocabulary, corpus, start_config, settings.seed)
+    with succeed_together(fabric.device):
+        if not resumes and fabric.global_rank == 0:  # DDP and FSDP share the result
+            begin, corpus = settings.start, settings.corpus
+            model.to(fabric.device)
+            prepare_start(model, dataset, tokenizer, vocabulary, corpus, begin, settings.seed)
     wrapped, bare_optimizer, optimizer = set_up(fabric, task, settings.optimizer)
     start = load_newest(
         settings.run, model, bare_optimizer, fingerprint, settings.loop.micro_batch_size
