@@ -71,6 +71,39 @@ def test_a_number_of_processes_that_no_launcher_explains_is_refused(monkeypatch)
         launch("cpu", "32-true")
 
 
+@pytest.fixture
+def slurm(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """A batch script that was given several tasks, before it calls srun."""
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    monkeypatch.delenv("SLURM_NTASKS_PER_NODE", raising=False)
+    values = {"NTASKS": "4", "NNODES": "2", "JOB_ID": "77", "PROCID": "0", "LOCALID": "0",
+              "NODEID": "0", "NODELIST": "node[1-2]", "JOB_NAME": "train"}  # fmt: skip
+    for name, value in values.items():
+        monkeypatch.setenv(f"SLURM_{name}", value)
+    return monkeypatch
+
+
+def test_processes_of_srun_that_know_nothing_of_each_other_are_refused(slurm) -> None:
+    slurm.setenv("SLURM_STEP_NUM_TASKS", "4")
+    slurm.setenv("SLURM_PROCID", "2")
+    with pytest.raises(ConfigError, match=r"srun started 4 processes .* export WORLD_SIZE"):
+        launch("cpu", "32-true")
+
+
+@pytest.mark.parametrize("per_node", [None, "2"])
+@pytest.mark.parametrize("tasks_of_step", [None, "1"])
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+def test_one_process_inside_an_allocation_for_many_is_alone(
+    slurm, per_node, tasks_of_step, precision
+) -> None:
+    if per_node:
+        slurm.setenv("SLURM_NTASKS_PER_NODE", per_node)
+    if tasks_of_step:
+        slurm.setenv("SLURM_STEP_NUM_TASKS", tasks_of_step)
+    fabric = launch("cpu", precision)
+    assert (fabric.world_size, fabric.global_rank) == (1, 0)
+
+
 def test_a_loss_scale_over_pieces_is_refused(monkeypatch) -> None:
     for name in ("WORLD_SIZE", "LOCAL_WORLD_SIZE"):
         monkeypatch.setenv(name, "2")

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.plugins.environments import LightningEnvironment
 from lightning_fabric.plugins.precision import MixedPrecision
 from lightning_fabric.strategies.model_parallel import ModelParallelStrategy
 
@@ -18,6 +19,8 @@ from mg3d.training.optim import OptimizerConfig, build_optimizer
 from mg3d.training.sharding import shard_
 from mg3d.training.task import TrainingTask
 
+_SLURM_TASKS = "SLURM_STEP_NUM_TASKS"
+"""Processes that srun starts; a batch script alone has SLURM_NTASKS, but not this."""
 _LAUNCHER_VARIABLES = ("LOCAL_WORLD_SIZE", "GROUP_WORLD_SIZE")
 Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
 Strategy = Literal["ddp", "fsdp"]
@@ -46,8 +49,8 @@ def launch(accelerator: Accelerator, precision: Precision, strategy: Strategy = 
             a piece of it. One process has nothing to share.
 
     Raises:
-        ConfigError: If there is no such device, the launcher's variables are incomplete, or the
-            loss scale of 16-mixed is asked to watch over pieces.
+        ConfigError: If there is no such device, the launcher's variables are missing or incomplete,
+            or the loss scale of 16-mixed is asked to watch over pieces.
     """
     if accelerator == "auto":
         accelerator = "cuda" if torch.cuda.is_available() else "cpu"
@@ -60,6 +63,7 @@ def launch(accelerator: Accelerator, precision: Precision, strategy: Strategy = 
             f"WORLD_SIZE is set, but {' and '.join(missing)} not: start several processes with "
             "torchrun, set these variables as it does, or unset WORLD_SIZE for one process"
         )
+    _refuse_strangers(several=several)
     if several and strategy == "fsdp" and precision == "16-mixed":
         raise ConfigError("strategy fsdp does not train with 16-mixed; give bf16-mixed or 32-true")
     fabric = Fabric(
@@ -67,12 +71,30 @@ def launch(accelerator: Accelerator, precision: Precision, strategy: Strategy = 
         devices=int(os.environ["LOCAL_WORLD_SIZE"]) if several else 1,
         num_nodes=int(os.environ["GROUP_WORLD_SIZE"]) if several else 1,
         strategy=_strategy(strategy) if several else "auto",
-        plugins=None if precision == "32-true" else Autocast(precision, accelerator),
+        plugins=_plugins(accelerator, precision, several=several),
     )
     fabric.launch()
     if fabric.device.type == "cpu":
         keep_freed_memory()
     return fabric
+
+
+def _refuse_strangers(*, several: bool) -> None:
+    """Processes that srun starts without saying so to torch would all be the first one."""
+    tasks = int(os.environ.get(_SLURM_TASKS, "1"))
+    if tasks > 1 and not several:
+        raise ConfigError(
+            f"srun started {tasks} processes ({_SLURM_TASKS}), but WORLD_SIZE is not set, so each "
+            "would train alone in the same folder. Before srun, export WORLD_SIZE=$SLURM_NTASKS, "
+            "LOCAL_WORLD_SIZE=$SLURM_NTASKS_PER_NODE and GROUP_WORLD_SIZE=$SLURM_NNODES, or give "
+            "srun --ntasks=1"
+        )
+
+
+def _plugins(accelerator: str, precision: Precision, *, several: bool) -> list[Any]:
+    plugins: list[Any] = [] if precision == "32-true" else [Autocast(precision, accelerator)]
+    # One process inside a SLURM allocation is alone, whatever --ntasks was given for others.
+    return plugins if several else [*plugins, LightningEnvironment()]
 
 
 def _strategy(name: Strategy) -> str | ModelParallelStrategy:
