@@ -9,7 +9,7 @@ import pytest
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "many-processes.md"
 VARIABLES = {"SLURM_NTASKS": "8", "SLURM_NTASKS_PER_NODE": "4", "SLURM_NNODES": "2",
-             "SLURM_JOB_ID": "77"}  # fmt: skip
+             "SLURM_CPUS_PER_TASK": "12", "SLURM_JOB_ID": "77"}  # fmt: skip
 
 
 def script() -> str:
@@ -40,7 +40,9 @@ def test_the_job_is_queued_again_after_75_only(
         env=os.environ | VARIABLES | {"PATH": path}, check=False,
     )  # fmt: skip
     assert done.returncode == code, done.stderr
-    assert done.stdout == "8 4 2: mg3d pretrain mg3d store run\n"
+    # srun does not take the number of cores over from sbatch, and waits for ever unless told.
+    options = "--cpus-per-task=12 --wait=120"
+    assert done.stdout == f"8 4 2: {options} mg3d pretrain mg3d store run\n"
     queued = tmp_path / "queued"
     assert queued.exists() == queued_again
     if queued_again:
