@@ -27,7 +27,7 @@ _SHORTEST = 1e-6  # seconds; shorter calls are as exact as the clock, and no mor
 _FLOAT = 4  # bytes of a weight, a gradient or a moment
 _REPEATS = 3
 _LONGEST_STEP = 5.0  # seconds; steps of more volumes than that many take are not tried
-_ROOM = 0.4  # share of a device's memory that a step may take for one of twice the volumes to fit
+_ROOM = 0.8  # share of a device's memory that the largest step tried may take
 _CUDA_CONTEXT_GB = 0.6
 
 Rate = tuple[float, float, float]
@@ -119,21 +119,22 @@ def calibrate(trial: Trial, precision: str, most_rows: int) -> Calibration:
 
 
 def _try_sizes(trial: Trial, most_rows: int) -> dict[int, float]:
-    """Seconds of a step by its number of volumes: 1, 2, 4 and so on."""
-    seconds: dict[int, float] = {}
-    rows = 1
-    while True:
-        is_long = max(seconds.values(), default=0.0) > _LONGEST_STEP / 2
-        seconds[rows] = trial.time(rows, 1 if is_long else _REPEATS)
-        if rows >= most_rows or seconds[rows] > _LONGEST_STEP or _is_full(trial.device):
-            return seconds
-        rows *= 2
+    """Seconds of a step by its number of volumes: 1, 2 and as many as time and memory allow.
 
-
-def _is_full(device: torch.device) -> bool:
-    if device.type != "cuda":
-        return False
-    return peak_bytes(device) > _ROOM * torch.cuda.get_device_properties(device).total_memory
+    Nothing is tried in between, for the allocator's gaps grow with every other size.
+    """
+    seconds, peaks = {}, {}
+    for rows in (1, 2):
+        seconds[rows] = trial.time(rows, _REPEATS)
+        peaks[rows] = peak_bytes(trial.device)
+    more = (_LONGEST_STEP - seconds[2]) / max(seconds[2] - seconds[1], seconds[2] / 4)
+    if trial.device.type == "cuda":
+        room = _ROOM * torch.cuda.get_device_properties(trial.device).total_memory
+        more = min(more, (room - peaks[2]) / max(peaks[2] - peaks[1], peaks[2] / 4))
+    rows = min(most_rows, 2 + int(more))
+    if rows > 2:
+        seconds[rows] = trial.time(rows, _REPEATS)
+    return seconds
 
 
 def held_bytes(step: StepWork, rows: int) -> float:
