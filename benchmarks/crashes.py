@@ -2,13 +2,14 @@
 
     .venv/bin/python benchmarks/crashes.py [--points 100] [--seed 0]
 
-Each point: a command runs in a process of its own, is stopped in one of four ways, and is given
+Each point: a command runs in a process of its own, is stopped in one of five ways, and is given
 again until it is done. What it leaves must equal what an undisturbed run leaves: every byte of the
 store; weights, optimiser state, release and logged losses of the training. Ways to stop:
 
 - kill -9 at a random moment,
 - kill -9 in the middle of a random write, half of which is then on the disk,
-- SIGTERM at a random moment,
+- SIGTERM at a random moment, to the command alone,
+- the same to all its processes, as schedulers do, while two of them read volumes (training only),
 - a disk that is full from a random byte on (every later write fails too, until the next start).
 
 A moment is a share of the CPU time of the undisturbed run, so that a busy machine shifts nothing.
@@ -47,8 +48,15 @@ from mg3d.files import sha256, write_json
 from mg3d.training.recorder import read_metrics, source_commit
 
 RESULTS = Path(__file__).parent / "results"
-WAYS = ("kill -9", "kill -9 in a write", "SIGTERM", "full disk")
+SIGTERM_TO_ALL = "SIGTERM to all its processes"
+WAYS = ("kill -9", "kill -9 in a write", "SIGTERM", "full disk", SIGTERM_TO_ALL)
 OUTPUTS = {"prepare": "store", "pretrain": "run"}
+KINDS = [
+    (command, way)
+    for way in WAYS
+    for command in OUTPUTS
+    if (command, way) != ("prepare", SIGTERM_TO_ALL)  # here it works in a single process
+]
 TIMES = ("seconds", "volumes_per_second")
 POLL_S = 0.002
 LIMIT_S = 600  # of one command; only a deadlock takes that long
@@ -148,6 +156,8 @@ class Harness:
         """Stop a command once, let it finish, and compare."""
         draw, out = random.Random(seed), self._folder / f"tried-{seed}"
         words = self._words(command, out)
+        if way == SIGTERM_TO_ALL:
+            words[2:2] = ["--num_workers", "2"]
         for _ in range(MOST_TRIES):
             shutil.rmtree(out, ignore_errors=True)
             moment = draw.uniform(0.0, 1.0)
@@ -174,7 +184,8 @@ class Harness:
             given = ["--labels", str(phantom / "labels.csv"), "--num_workers", "1"]
             data = ["--data", str(phantom / "reports.csv")]
             return ["prepare", *data, "--recipe", recipe, *given, "--out", str(out)]
-        return ["pretrain", recipe, str(self._folder / OUTPUTS["prepare"]), str(out)]
+        store = str(self._folder / OUTPUTS["prepare"])
+        return ["pretrain", recipe, "--store", store, "--run", str(out)]
 
     def _log(self, words: Sequence[str]) -> Path:
         """What a command prints, beside what it writes."""
@@ -206,7 +217,10 @@ class Harness:
         while process.is_alive() and _cpu_s(process.pid) < moment * extent.cpu_s:
             time.sleep(POLL_S)
         with contextlib.suppress(ProcessLookupError):
-            os.kill(process.pid, signal.SIGTERM if way == "SIGTERM" else signal.SIGKILL)
+            if way == SIGTERM_TO_ALL:
+                os.killpg(process.pid, signal.SIGTERM)
+            else:
+                os.kill(process.pid, signal.SIGTERM if way == "SIGTERM" else signal.SIGKILL)
         return self._wait(words, process)
 
     def _start(self, words: Sequence[str], change: Callable[..., None] | None, *given: Any) -> Any:
@@ -225,6 +239,7 @@ class Harness:
 
 def _run(words: list[str], log: str, change: Callable[..., None] | None, given: Any) -> None:
     """What a process does: one command, on a disk that `change` may have made worse."""
+    os.setsid()  # a group of its own, which can be signalled as a whole
     output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     for stream in (1, 2):
         os.dup2(output, stream)
@@ -319,12 +334,11 @@ CONTENTS: dict[str, Callable[[Path], dict[str, Any]]] = {
 
 def try_points(indices: Sequence[int], seed: int) -> list[Point]:
     """Try the ways to stop in turn, on both commands, with a phantom of its own."""
-    kinds = [(command, way) for way in WAYS for command in OUTPUTS]
     points = []
     with tempfile.TemporaryDirectory() as folder:
         harness = Harness(Path(folder))
         for index in indices:
-            kind = kinds[index % len(kinds)]
+            kind = KINDS[index % len(KINDS)]
             points.append(harness.try_point(*kind, f"{seed}-{index}"))
             print(index, points[-1], flush=True)
     return points
@@ -333,19 +347,18 @@ def try_points(indices: Sequence[int], seed: int) -> list[Point]:
 def summary(points: Sequence[Point]) -> list[dict[str, Any]]:
     """One row a command and way: how many points, and how many of them ended equal."""
     rows = []
-    for command in OUTPUTS:
-        for way in WAYS:
-            chosen = [p for p in points if (p.command, p.way) == (command, way)]
-            equal = sum(point.equal for point in chosen)
-            rows.append(
-                {
-                    "case": f"{command}, {way}",
-                    "ours": equal,
-                    "reference": len(chosen),
-                    "ratio": equal / len(chosen) if chosen else None,
-                    "unit": "points that ended bit-equal, of all tried",
-                }
-            )
+    for command, way in sorted(KINDS, key=lambda kind: list(OUTPUTS).index(kind[0])):
+        chosen = [p for p in points if (p.command, p.way) == (command, way)]
+        equal = sum(point.equal for point in chosen)
+        rows.append(
+            {
+                "case": f"{command}, {way}",
+                "ours": equal,
+                "reference": len(chosen),
+                "ratio": equal / len(chosen) if chosen else None,
+                "unit": "points that ended bit-equal, of all tried",
+            }
+        )
     return rows
 
 
