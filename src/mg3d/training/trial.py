@@ -25,14 +25,13 @@ from mg3d.training.frozen_text import FrozenText
 from mg3d.training.optim import build_optimizer
 from mg3d.training.settings import TrainingConfig
 from mg3d.training.step import clip_gradients
-from mg3d.training.task import TrainingTask, Vocabulary, needs_of
+from mg3d.training.task import TrainingTask, Vocabulary
 from mg3d.training.work import Trace, Work, trace
 
 _BERT_BASE = TextConfig(
     vocabulary_size=30522, hidden_size=768, num_layers=12, num_heads=12, intermediate_size=3072
 )
 _TOKENS_A_CLAUSE = 10  # of reports in the public data sets, roughly
-_ANY_CUTOFFS = (-0.5, 0.5)  # those of the corpus are only known after the start
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,10 +83,7 @@ class Trial:
 
         def run() -> None:
             with self._fabric.autocast():
-                views = self.task.views(batch, context, needs_of(self.task.terms))
-                views.counts = views.count()
-                views.similarity_cutoffs = views.similarity_cutoffs or _ANY_CUTOFFS
-                output = self.task.apply_objectives(self.task.terms, views, batch, context)
+                output = self.task.rehearse(batch, context)
             output.loss.backward()  # type: ignore[no-untyped-call]
 
         return run
