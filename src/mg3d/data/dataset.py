@@ -141,24 +141,19 @@ def _stack_images(volumes: Sequence[npt.NDArray[np.int16]]) -> Tensor:
     else:
         new_shared: Callable[..., torch.UntypedStorage] = torch.UntypedStorage._new_shared
         images = torch.empty(0).set_(new_shared(4 * math.prod(shape), device="cpu")).view(shape)
-    scratch = np.empty(_CHUNK, dtype=np.float32)
-    for image, hu in zip(images.numpy(), volumes, strict=True):
-        _scale_into(image.reshape(-1), hu.reshape(-1), scratch)
+    for image, hu in zip(images.flatten(1), volumes, strict=True):
+        _scale_into(image, hu.reshape(-1))
     return images
 
 
-def _scale_into(
-    image: npt.NDArray[np.float32], hu: npt.NDArray[np.int16], scratch: npt.NDArray[np.float32]
-) -> None:
-    """`scale_hu` in chunks that stay in the cache, so that ``image`` is written once."""
+def _scale_into(image: Tensor, hu: npt.NDArray[np.int16]) -> None:
+    """`scale_hu` in chunks that stay in the cache, so that ``image`` goes to memory once."""
     low, high = WINDOW_HU
+    voxels = image.numpy()
     for begin in range(0, hu.size, _CHUNK):
-        part = hu[begin : begin + _CHUNK]
-        values = scratch[: part.size]
-        np.copyto(values, part)
-        np.clip(values, low, high, out=values)
-        values -= np.float32(low)
-        np.divide(values, np.float32(high - low), out=image[begin : begin + _CHUNK])
+        part = slice(begin, begin + _CHUNK)
+        np.copyto(voxels[part], hu[part])  # torch would warn of an array that is read only
+        image[part].clamp_(low, high).sub_(low).div_(high - low)
 
 
 def _pad(rows: Sequence[npt.NDArray[np.int64]], length: int, fill: int) -> Tensor:
