@@ -102,19 +102,19 @@ def calibrate(trial: Trial, precision: str, most_rows: int) -> Calibration:
     seconds = _try_sizes(trial, most_rows)
     peak = peak_bytes(trial.device)  # before notes of operators take memory, too
     tensors = peak - trial.process_bytes - state_bytes(trial.work)
-    sizes = sorted(seconds)[-2:]
-    traced = [trial.trace(rows) for rows in sizes]
-    rates = fit_rates([note for pair in traced for part in pair for note in part.operations])
-    foreseen = [sum(seconds_of(part.work, rates) for part in pair) for pair in traced]
+    rows = max(seconds)
+    half, whole = (trial.trace(number) for number in (max(1, rows // 2), rows))
+    rates = fit_rates([note for part in half + whole for note in part.operations])
+    foreseen = sum(seconds_of(part.work, rates) for part in whole)
     return Calibration(
         device=torch.cuda.get_device_name(trial.device) if trial.device.type == "cuda" else "cpu",
         precision=precision,
         threads=torch.get_num_threads(),
         rates=rates,
-        step_factor=sum(seconds[rows] for rows in sizes) / sum(foreseen),
+        step_factor=seconds[rows] / foreseen,
         process_gb=trial.process_bytes / GB
         + (_CUDA_CONTEXT_GB if trial.device.type == "cuda" else 0.0),
-        held_factor=max(1.0, tensors / held_bytes(trial.work, sizes[-1])),
+        held_factor=max(1.0, tensors / held_bytes(trial.work, rows)),
     )
 
 
