@@ -31,11 +31,24 @@ from monai.networks.nets.swin_unetr import SwinTransformer
 from torch import Tensor, nn
 
 from comparison import Comparison
+from encoder_pair import (
+    Encode,
+    build_pair,
+    forward,
+    forward_backward,
+    largest_score,
+    last_maps,
+    ours_last_map,
+    results,
+    scaled_scores,
+    with_parts_of,
+    worst,
+)
 from mg3d.model import products, swin_block, window_attention
 from mg3d.model.decoders import VoxelDecoder, VoxelDecoderConfig
 from mg3d.model.products import linear
 from mg3d.model.swin3d import Swin3D, SwinConfig
-from mg3d.model.window_boxes import Triple, box_groups
+from roofline import best_seconds, matrix_peak, needed_flops
 
 SWIN_B = SwinConfig(relative_position_index="truncated")
 SMALL = SwinConfig(
@@ -49,7 +62,6 @@ SMALL = SwinConfig(
 TUNED_MALLOC = "glibc.malloc.mmap_threshold=4294967296:glibc.malloc.trim_threshold=4294967296"
 LARGE = 4.0
 """Factor on the weights of queries and keys, so 16 on scores, for errors at large logits."""
-Encode = Callable[[Tensor], Tensor]
 
 
 class Setting(NamedTuple):
@@ -90,66 +102,6 @@ def main() -> None:
         CASES[name](setting, table)
     table.print()
     table.save()
-
-
-# The two sides
-
-
-def build_reference(config: SwinConfig, *, flash: bool = False) -> SwinTransformer:
-    """MONAI's encoder of the same function."""
-    torch.manual_seed(0)
-    return SwinTransformer(
-        in_chans=1,
-        embed_dim=config.embed_dim,
-        window_size=config.window,
-        patch_size=(config.patch_size,) * 3,
-        depths=config.depths,
-        num_heads=config.num_heads,
-        downsample="mergingv2",
-        use_flash_attention=flash,
-    )
-
-
-def build_pair(config: SwinConfig, *, flash: bool = False) -> tuple[Swin3D, SwinTransformer]:
-    """Both encoders with the same weights."""
-    reference = build_reference(config, flash=flash)
-    ours = Swin3D(config)
-    ours.load_state_dict(reference.state_dict())
-    return ours, reference
-
-
-def ours_last_map(encoder: Swin3D) -> Encode:
-    """Image -> last map (B, C, X, Y, Z)."""
-    return lambda image: encoder(image, with_stages=True).stages[-1]
-
-
-def reference_last_map(encoder: SwinTransformer) -> Encode:
-    """Image -> last map, stage by stage: MONAI's own forward insists on four stages."""
-
-    def encode(image: Tensor) -> Tensor:
-        x = encoder.patch_embed(image)
-        for stage in range(encoder.num_layers):
-            x = getattr(encoder, f"layers{stage + 1}")[0](x.contiguous())
-        last: Tensor = encoder.proj_out(x, True)
-        return last
-
-    return encode
-
-
-def last_maps(pair: tuple[Swin3D, SwinTransformer]) -> tuple[Encode, Encode]:
-    """Both sides as functions of the image."""
-    return ours_last_map(pair[0]), reference_last_map(pair[1])
-
-
-def forward(encode: Encode, image: Tensor, *, bfloat16: bool = False) -> Tensor:
-    """The last map; autograd is as the caller has it."""
-    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bfloat16):
-        return encode(image)
-
-
-def forward_backward(encode: Encode, image: Tensor, *, bfloat16: bool = False) -> None:
-    """One pass in each direction."""
-    forward(encode, image, bfloat16=bfloat16).float().square().mean().backward()
 
 
 # Cases
@@ -318,34 +270,6 @@ def under(patches: Sequence[Any], encode: Encode, image: Tensor) -> None:
         forward_backward(encode, image)
 
 
-def with_parts_of(pair: tuple[Swin3D, SwinTransformer], part: str, config: SwinConfig) -> nn.Module:
-    """Our encoder with MONAI's blocks or merging in place of ours."""
-    mixed = Swin3D(config)
-    for stage in range(len(config.depths)):
-        name = f"layers{stage + 1}"
-        theirs = getattr(pair[1], name)[0]
-        ours = mixed.get_submodule(name)[0]  # type: ignore[index]
-        if part == "downsample":
-            ours.downsample = theirs.downsample
-        else:
-            ours.blocks = nn.ModuleList([Rearranged(theirs)])
-    return mixed
-
-
-class Rearranged(nn.Module):
-    """All blocks of one of MONAI's stages, on tokens with channels last."""
-
-    def __init__(self, stage: Any) -> None:
-        super().__init__()
-        self.stage = stage
-
-    def forward(self, x_BXYZC: Tensor) -> Tensor:
-        """As MONAI's stage calls them, without its merging."""
-        with patch.object(self.stage, "downsample", None):
-            result: Tensor = self.stage(x_BXYZC.permute(0, 4, 1, 2, 3))
-        return result.permute(0, 2, 3, 4, 1)
-
-
 def compare_windows(setting: Setting, table: Comparison) -> None:
     """Windows of 7 pad most grids; of 6 and 8 divide those of 96 voxels (8 but for one stage)."""
     image = torch.rand(setting.shape)
@@ -448,99 +372,6 @@ def medians(sides: Sequence[Callable[[], Any]], setting: Setting) -> list[float]
             if turn:
                 results_.append(clock() - began)
     return [statistics.median(results_) for results_ in seconds]
-
-
-def results(
-    encode: Encode, encoder: nn.Module, image: Tensor, *, bfloat16: bool = False
-) -> list[Tensor]:
-    """The last map, and the gradients of the image and of all weights by name."""
-    leaf = image.clone().requires_grad_()
-    last = forward(encode, leaf, bfloat16=bfloat16).float()
-    torch.manual_seed(2)
-    inputs = [leaf, *(value for _, value in sorted(encoder.named_parameters()))]
-    return [last.detach(), *torch.autograd.grad(last, inputs, torch.randn_like(last))]
-
-
-def worst(found: Sequence[Tensor], truth: Sequence[Tensor]) -> float:
-    """Largest error of any tensor, each relative to its largest value."""
-    pairs = zip(found, truth, strict=True)
-    return max(((a - b).abs().max() / b.abs().max()).item() for a, b in pairs)
-
-
-class scaled_scores:  # noqa: N801
-    """Within the block both encoders' queries and keys are ``scale`` times as large."""
-
-    def __init__(self, pair: Sequence[nn.Module], scale: float) -> None:
-        self.layers = [
-            module
-            for encoder in pair
-            for name, module in encoder.named_modules()
-            if name.endswith("qkv")
-        ]
-        self.scale = scale
-
-    def _multiply(self, factor: float) -> None:
-        with torch.no_grad():
-            for layer in self.layers:
-                layer.weight[: 2 * layer.in_features].mul_(factor)
-
-    def __enter__(self) -> None:
-        self._multiply(self.scale)
-
-    def __exit__(self, *_: object) -> None:
-        self._multiply(1 / self.scale)
-
-
-@torch.no_grad()
-def largest_score(encoder: SwinTransformer, image: Tensor) -> float:
-    """What enters any softmax, at most."""
-    seen: list[float] = []
-    hooks = [
-        module.register_forward_pre_hook(lambda _, args: seen.append(args[0].max().item()))
-        for module in encoder.modules()
-        if isinstance(module, nn.Softmax)
-    ]
-    reference_last_map(encoder)(image)
-    for hook in hooks:
-        hook.remove()
-    return max(seen)
-
-
-def matrix_peak(dtype: torch.dtype, size: int = 1024) -> float:
-    """GFLOP/s of the best product of two square matrices, by any kernel at hand."""
-    left, right = (torch.randn(size, size).to(dtype) for _ in range(2))
-    best = min(best_seconds(product, left, right) for product in (torch.mm, linear))
-    return 2 * size**3 / best / 1e9
-
-
-def best_seconds(product: Callable[[Tensor, Tensor], Tensor], left: Tensor, right: Tensor) -> float:
-    """The fastest of many tries."""
-    best = float("inf")
-    for _ in range(50):
-        began = time.perf_counter()
-        product(left, right)
-        best = min(best, time.perf_counter() - began)
-    return best
-
-
-def needed_flops(config: SwinConfig, shape: tuple[int, ...]) -> float:
-    """Of the matrix products of a forward pass, without padding or anything computed twice."""
-    sides: list[int] = [side // config.patch_size for side in shape[2:]]
-    channels, flops = config.embed_dim, 2.0 * config.patch_size**3 * config.embed_dim
-    flops *= sides[0] * sides[1] * sides[2]
-    for depth in config.depths:
-        grid: Triple = (sides[0], sides[1], sides[2])
-        tokens = grid[0] * grid[1] * grid[2]
-        for block in range(depth):
-            flops += 2 * tokens * (4 + 2 * config.mlp_ratio) * channels**2
-            groups = box_groups(grid, config.window, block % 2 == 1, "correct", torch.device("cpu"))
-            for group in groups:
-                pairs = group.token_index.numel() * (len(group.position) + group.is_padded)
-                flops += 4 * pairs * channels
-        sides = [-(-side // 2) for side in grid]
-        flops += 2 * sides[0] * sides[1] * sides[2] * 16 * channels**2
-        channels *= 2
-    return flops * shape[0]
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 import literal
 from comparison import Comparison, interleaved_medians
-from encoder import build_reference, reference_last_map
+from encoder_pair import build_reference, reference_last_map
 from mg3d.batch import StudyBatch
 from mg3d.model.swin3d import SwinConfig
 from mg3d.model.text import TextConfig

@@ -21,10 +21,10 @@ TINY = SwinConfig(
 
 @pytest.mark.parametrize("part", ["blocks", "downsample"])
 def test_an_encoder_with_monais_parts_is_the_same_encoder(part: str) -> None:
-    import encoder
+    import encoder_pair
 
-    pair = encoder.build_pair(TINY)
-    mixed = encoder.with_parts_of(pair, part, TINY)
+    pair = encoder_pair.build_pair(TINY)
+    mixed = encoder_pair.with_parts_of(pair, part, TINY)
     mixed.patch_embed = pair[0].patch_embed
     for stage in range(2):
         ours, other = (m.get_submodule(f"layers{stage + 1}")[0] for m in (pair[0], mixed))
@@ -33,41 +33,43 @@ def test_an_encoder_with_monais_parts_is_the_same_encoder(part: str) -> None:
         else:
             other.blocks = ours.blocks
     image = torch.rand(1, 1, 16, 14, 20)
-    expected = encoder.ours_last_map(pair[0])(image)
-    actual = encoder.ours_last_map(mixed)(image)
+    expected = encoder_pair.ours_last_map(pair[0])(image)
+    actual = encoder_pair.ours_last_map(mixed)(image)
     torch.testing.assert_close(actual, expected, rtol=0, atol=1e-5)  # measured 1e-6
 
 
 def test_needed_flops_are_those_of_windows_that_neither_pad_nor_shift() -> None:
-    import encoder
+    import encoder_pair
+    import roofline
 
     config = replace(TINY, depths=(1, 1), window=(4, 2, 4))
     shape = (2, 1, 16, 16, 16)
-    reference = encoder.build_reference(config)
+    reference = encoder_pair.build_reference(config)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
-        encoder.reference_last_map(reference)(torch.rand(shape))
-    assert encoder.needed_flops(config, shape) == counter.get_total_flops()
+        encoder_pair.reference_last_map(reference)(torch.rand(shape))
+    assert roofline.needed_flops(config, shape) == counter.get_total_flops()
 
 
 def test_errors_are_relative_to_each_tensor_and_scores_come_back() -> None:
-    import encoder
+    import encoder_pair
 
     ones = torch.ones(3)
-    assert encoder.worst([ones, 10 * ones], [ones, 8 * ones]) == pytest.approx(0.25)
-    pair = encoder.build_pair(TINY)
+    assert encoder_pair.worst([ones, 10 * ones], [ones, 8 * ones]) == pytest.approx(0.25)
+    pair = encoder_pair.build_pair(TINY)
     before = [parameter.clone() for parameter in pair[1].parameters()]
     image = torch.rand(1, 1, 16, 14, 20)
-    normal = encoder.largest_score(pair[1], image)
-    with encoder.scaled_scores(pair, 4.0):
-        assert encoder.largest_score(pair[1], image) > 4 * normal
-        truth = encoder.results(encoder.reference_last_map(pair[1]), pair[1], image)
-        found = encoder.results(encoder.ours_last_map(pair[0]), pair[0], image)
-        assert encoder.worst(found, truth) < 1e-4  # measured 6e-6
+    normal = encoder_pair.largest_score(pair[1], image)
+    with encoder_pair.scaled_scores(pair, 4.0):
+        assert encoder_pair.largest_score(pair[1], image) > 4 * normal
+        truth = encoder_pair.results(encoder_pair.reference_last_map(pair[1]), pair[1], image)
+        found = encoder_pair.results(encoder_pair.ours_last_map(pair[0]), pair[0], image)
+        assert encoder_pair.worst(found, truth) < 1e-4  # measured 6e-6
     assert all(map(torch.equal, before, pair[1].parameters()))
 
 
 def test_every_case_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     import encoder
+    import encoder_pair
     from comparison import Comparison
 
     setting = encoder.Setting("tiny", TINY, (1, 1, 16, 12, 16), 1, 1)
@@ -78,4 +80,4 @@ def test_every_case_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     encoder.compare_seconds_a_volume(setting, table, bfloat16=True)
     assert len(table.rows) == 9 + 9 + 2 + 9 + 3 + 2 + 1
     assert all(row["ours"] > 0 for row in table.rows)
-    assert isinstance(encoder.build_reference(TINY), nn.Module)
+    assert isinstance(encoder_pair.build_reference(TINY), nn.Module)
