@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from mg3d import cli
 from mg3d.data.store import VolumeStore
 from mg3d.data.text.tokens import ReportTokenizer
+from mg3d.training.planner import PlanConfig
 
 HERE = Path(__file__).parent
 sys.path += [str(HERE), str(HERE.parent / "integration")]
@@ -36,3 +38,14 @@ def small_store(tmp_path_factory: pytest.TempPathFactory) -> VolumeStore:
 def tokenizer(small_store: VolumeStore) -> ReportTokenizer:
     reports = [small_store.report(row.study_id) for row in small_store.select("train")]
     return ReportTokenizer.train([f"{r.findings} {r.impression}" for r in reports], 300)
+
+
+@pytest.fixture
+def settings() -> PlanConfig:
+    """A plan of steps of milliseconds."""
+    words = [
+        "phantom-tiny", "--model.grid=[32,32,32]", "--model.image.window=[2,2,2]",
+        "--model.dim=16", "--model.image.embed_dim=12", "--accelerator=cpu", "--report_tokens=20",
+    ]  # fmt: skip
+    parsed: PlanConfig = cli.parse(PlanConfig, "plan", words)
+    return parsed

@@ -17,10 +17,12 @@ if sys.argv[1] == "kept":
 
 def faults_of_a_step():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    torch.ones(2**26)
+    torch.ones(2**24)
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
-print(min(faults_of_a_step() for _ in range(6)))  # the heap grows for the first few
+# a piece left over by alignment parts a freed block from the next one until the allocator's
+# cache of such pieces is full: seven of each size, and as often the heap grows
+print(min([faults_of_a_step() for _ in range(40)][-10:]))
 """
 
 
@@ -30,7 +32,7 @@ def has_glibc() -> bool:
 
 @pytest.mark.skipif(not has_glibc(), reason="only glibc is told")
 def test_later_steps_fault_nothing_in() -> None:
-    """256 MiB are 65,536 pages of 4 KiB: measured 65,536 faults without and 0 with."""
+    """64 MiB are 16,384 pages of 4 KiB: measured 16,384 faults without and 0 with."""
     faults = {
         how: int(
             subprocess.run(
@@ -40,7 +42,7 @@ def test_later_steps_fault_nothing_in() -> None:
         for how in ("given back", "kept")
     }
     assert faults["kept"] < 100
-    assert faults["given back"] > 60_000
+    assert faults["given back"] > 16_000
 
 
 def test_another_c_library_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:

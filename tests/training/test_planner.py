@@ -27,16 +27,6 @@ CALIBRATION = Calibration(
 )  # fmt: skip
 
 
-@pytest.fixture
-def settings() -> PlanConfig:
-    words = [
-        "phantom-tiny", "--model.grid=[32,32,32]", "--model.image.window=[2,2,2]",
-        "--model.dim=16", "--model.image.embed_dim=12", "--report_tokens=20",
-    ]  # fmt: skip
-    parsed: PlanConfig = cli.parse(PlanConfig, "plan", words)
-    return parsed
-
-
 def test_what_a_device_takes(settings: PlanConfig) -> None:
     loop = replace(settings.loop, batch_size=8)
     one = replace(settings, loop=loop)

@@ -4,21 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from mg3d import cli
 from mg3d.training.calibration import calibrate
 from mg3d.training.planner import PlanConfig
 from mg3d.training.trial import Trial, build_task
 from mg3d.training.work import Work
-
-
-@pytest.fixture
-def settings() -> PlanConfig:
-    words = [
-        "phantom-tiny", "--model.grid=[32,32,32]", "--model.image.window=[2,2,2]",
-        "--model.dim=16", "--model.image.embed_dim=12", "--accelerator=cpu",
-    ]  # fmt: skip
-    parsed: PlanConfig = cli.parse(PlanConfig, "plan", words)
-    return parsed
 
 
 def flops(work: Work) -> float:
