@@ -87,7 +87,7 @@ def measure(folder: Path, given: Any, table: Comparison) -> None:
 
     def from_store() -> None:
         for rows in order:
-            collate([ours[row] for row in rows])
+            collate([ours[row] for row in rows]).to("cpu")
 
     def from_cache() -> None:
         for rows in order:

@@ -1,8 +1,11 @@
 """StudyBatch: identities say which rows may not be each other's negatives."""
 
+from dataclasses import replace
+
 import torch
 
 from mg3d.batch import StudyBatch
+from mg3d.data.hounsfield import scale_hu
 
 
 def make(volumes, studies, patients, reports) -> StudyBatch:
@@ -40,3 +43,18 @@ def test_moving_keeps_names() -> None:
     assert batch.volume_ids == ("v",)
     assert len(batch) == 1
     assert batch.to("meta").identities().device.type == "meta"  # sent along, not made there
+
+
+def test_every_hu_of_16_bits_is_scaled_on_arrival_as_scale_hu_does() -> None:
+    hu = torch.arange(-(2**15), 2**15, dtype=torch.int16).view(1, 1, 32, 32, 64)
+    batch = replace(make(("v",), ("s",), ("p",), ("r",)), image=hu)
+    assert torch.equal(batch.to("cpu").image, torch.from_numpy(scale_hu(hu.numpy())))
+    assert batch.image is hu  # the sender's
+    part = replace(batch, image=hu[:, :, 3:5])
+    assert torch.equal(part.to("cpu").image, torch.from_numpy(scale_hu(hu[:, :, 3:5].numpy())))
+    assert replace(batch, image=hu[:, :, :0]).to("cpu").image.shape == (1, 1, 0, 32, 64)
+
+
+def test_what_is_scaled_stays_as_it_is() -> None:
+    batch = make(("v",), ("s",), ("p",), ("r",)).to("cpu")
+    assert batch.to("cpu").image is batch.image

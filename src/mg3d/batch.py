@@ -12,13 +12,19 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
+from mg3d.hu_window import WIDTH_HU, WINDOW_HU
+
+_CACHED_VOXELS = 1 << 17
+"""Scaled at a time on a CPU; with their HU they fit into a core's second-level cache of 1 MB."""
+
 
 @dataclass(kw_only=True)
 class StudyBatch:
     """A batch of volumes and reports; every tensor has B rows."""
 
     image: Tensor
-    """(B, 1, X, Y, Z) float in [0, 1]: HU clipped to [-1000, 1000] and scaled."""
+    """(B, 1, X, Y, Z) float in [0, 1]: HU clipped to `WINDOW_HU` and scaled. On its way from the
+    store to the device int16 HU; `to` scales."""
     token_ids: Tensor
     """(B, L) int64."""
     token_mask: Tensor
@@ -42,9 +48,12 @@ class StudyBatch:
         return len(self.volume_ids)
 
     def to(self, device: torch.device | str, *, non_blocking: bool = False) -> Self:
-        """The same batch with its tensors on ``device``."""
+        """The same batch with its tensors on ``device``, and HU scaled to [0, 1] there."""
         self.identities()  # sent along: later, sending would wait for what the device is at
-        return self._each(lambda tensor: tensor.to(device, non_blocking=non_blocking))
+        sent = self._each(lambda tensor: tensor.to(device, non_blocking=non_blocking))
+        if sent.image.dtype == torch.int16:
+            sent.image = _scale_hu(sent.image)
+        return sent
 
     def pin_memory(self) -> Self:
         """The same batch in page-locked memory (called by the data loader)."""
@@ -85,6 +94,19 @@ class StudyBatch:
             )
         ]
         return torch.tensor(rows, dtype=torch.int64, device=self.image.device).reshape(-1, 3)
+
+
+def _scale_hu(hu: Tensor) -> Tensor:
+    """What `mg3d.data.hounsfield.scale_hu` gives, bit by bit, from int16."""
+    low, high = WINDOW_HU
+    scaled = torch.empty(hu.shape, device=hu.device)
+    # a tensor: CUDA would multiply with the reciprocal of a number, which rounds differently
+    width = torch.full((), float(WIDTH_HU), device=hu.device)
+    size = _CACHED_VOXELS if hu.device.type == "cpu" else hu.numel()
+    parts = (torch.split(tensor.flatten(), max(1, size)) for tensor in (hu, scaled))
+    for part_hu, part in zip(*parts, strict=True):
+        torch.div(part_hu.clamp(low, high).sub_(low), width, out=part)
+    return scaled
 
 
 def _hash(kind: str, name: str) -> int:

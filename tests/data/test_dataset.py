@@ -40,6 +40,9 @@ def test_a_batch_holds_what_the_store_holds(store: VolumeStore, tokenizer: Repor
     dataset = StudyDataset(store, store.rows, tokenizer)
     batch = collate([dataset[index] for index in range(4)])
     assert isinstance(batch, StudyBatch)
+    for image, row in zip(batch.image, store.rows, strict=True):
+        assert np.array_equal(image[0].numpy(), store.read_hu(row.volume_id))
+    batch = batch.to("cpu")
     assert batch.image.shape == (4, 1, 8, 8, 8)
     assert batch.image.dtype == torch.float32
     for index, row in enumerate(store.rows):
@@ -61,12 +64,14 @@ def test_images_are_those_of_scale_hu_to_the_bit(
     num_workers: int, store: VolumeStore, tokenizer: ReportTokenizer,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr("mg3d.data.dataset._CHUNK", 100)  # 512 voxels: five chunks and a rest
+    monkeypatch.setattr("mg3d.batch._CACHED_VOXELS", 100)  # 512 voxels: five chunks and a rest
     dataset = StudyDataset(store, store.rows, tokenizer)
     (batch,) = DataLoader(dataset, batch_size=4, collate_fn=collate, num_workers=num_workers)
-    for image, row in zip(batch.image, store.rows, strict=True):
+    assert batch.image.dtype == torch.int16
+    scaled = batch.to("cpu").image
+    for image, row in zip(scaled, store.rows, strict=True):
         assert torch.equal(image[0], torch.from_numpy(scale_hu(store.read_hu(row.volume_id))))
-    for number, image in enumerate(batch.image):
+    for number, image in enumerate(scaled):
         assert torch.equal(image, dataset[number].image)
 
 
@@ -173,7 +178,7 @@ def test_real_scans_and_reports_become_a_batch(
     tokenizer = ReportTokenizer.train(texts, 1500, max_tokens=600)
     dataset = StudyDataset(store, store.rows, tokenizer)
     assert dataset.num_truncated_tokens == 0
-    batch = collate([dataset[index] for index in range(8)])
+    batch = collate([dataset[index] for index in range(8)]).to("cpu")
     assert batch.image.shape == (8, 1, 32, 32, 32)
     for index, item in enumerate(batch.study_ids):
         assert int(batch.clause_ids[index].max()) == len(store.report(item).clauses())

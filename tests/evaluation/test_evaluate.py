@@ -79,7 +79,7 @@ def test_scores_are_cosines_of_the_models_own_embeddings(evaluated, small_store)
     with torch.no_grad():
         prompt = {side: np.mean([embed(text) for text in texts[side]], axis=0) for side in texts}
         for item in dataset:
-            image = release.model.embed_image(collate([item]).image)[0].double().numpy()
+            image = release.model.embed_image(collate([item]).to("cpu").image)[0].double().numpy()
             scores.setdefault(item.row.study_id, []).append(image)
             labels[item.row.study_id] = item.row.labels[0]
     direction = sum(

@@ -44,4 +44,4 @@ def test_the_loader_reads_the_rows_of_each_step(small_store, tokenizer) -> None:
     loader = batch_loader(dataset, run_batches(9), num_workers=0, pin_memory=False)
     for batch, rows in zip(loader, list(run_batches(9)), strict=True):
         assert batch.volume_ids == tuple(dataset.rows[row].volume_id for row in rows)
-        assert torch.equal(batch.image[0], dataset[rows[0]].image)
+        assert torch.equal(batch.to("cpu").image[0], dataset[rows[0]].image)

@@ -31,7 +31,7 @@ class Fatal(Dataset):
 
 def test_what_is_needed_grows_with_workers_rows_and_voxels() -> None:
     assert shared_bytes(0, 32, (128, 96, 128)) == 0
-    assert shared_bytes(8, 32, (128, 96, 128)) == 17 * 32 * 128 * 96 * 128 * 4  # 3.4 GB
+    assert shared_bytes(8, 32, (128, 96, 128)) == 17 * 32 * 128 * 96 * 128 * 2  # 1.7 GB
 
 
 def test_the_loader_reads_no_further_ahead_than_that(small_store, tokenizer) -> None:
@@ -39,13 +39,13 @@ def test_the_loader_reads_no_further_ahead_than_that(small_store, tokenizer) -> 
     sampler = EpochSampler(len(dataset), 2, seed=0, rank=0, world_size=1)
     batches = RunBatches(sampler, start=0, steps=1)
     loader = batch_loader(dataset, batches, num_workers=2, pin_memory=False)
-    ahead = shared_bytes(2, 1, (1, 1, 1)) // 4 - 1
+    ahead = shared_bytes(2, 1, (1, 1, 1)) // 2 - 1
     assert loader.prefetch_factor * loader.num_workers == ahead
 
 
 def test_torchs_words_become_ours() -> None:
-    message = r"shared memory is full.*num_workers 8.*3\.4 GB of /dev/shm.*--shm-size"
-    with pytest.raises(StorageError, match=message), lack_explained(8, 3_422_552_064):
+    message = r"shared memory is full.*num_workers 8.*1\.7 GB of /dev/shm.*--shm-size"
+    with pytest.raises(StorageError, match=message), lack_explained(8, 1_711_276_032):
         raise RuntimeError(f"Caught RuntimeError in DataLoader worker process 0.\n{TORCH}\n")
 
 

@@ -129,7 +129,7 @@ def test_the_plain_space_starts_as_chosen(dataset, tokenizer, plain_space) -> No
 
 def test_the_canonical_start_knows_the_training_studies(dataset, tokenizer) -> None:
     """15 studies and 8 components are fitted all but entirely; a random start guesses."""
-    batch = collate([dataset[row] for row in range(len(dataset))])
+    batch = collate([dataset[row] for row in range(len(dataset))]).to("cpu")
 
     def right(plain_space) -> int:
         settings = replace(START, plain_space=plain_space, whitening_studies=0)

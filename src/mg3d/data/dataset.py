@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, get_worker_info
 
 from mg3d.batch import StudyBatch
-from mg3d.data.hounsfield import WINDOW_HU, scale_hu
+from mg3d.data.hounsfield import scale_hu
 from mg3d.data.packed import PackedReports, PackedRows
 from mg3d.data.store import StoreRow, VolumeStore
 from mg3d.data.text.tokens import ReportTokenizer, TokenizedReport
@@ -25,8 +25,6 @@ from mg3d.errors import ConfigError
 
 _LENGTH_MULTIPLE = 8
 """Batches are padded to a multiple of it, which tensor cores like."""
-_CHUNK = 1 << 17
-"""Voxels scaled at a time; as float32 they take half of a core's second-level cache of 1 MB."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -107,6 +105,9 @@ class StudyDataset(Dataset[StudyItem]):
 def collate(items: Sequence[StudyItem]) -> StudyBatch:
     """Stack items; reports are padded to the longest, rounded up to a multiple of 8.
 
+    Images are the HU of the store, int16, until `StudyBatch.to` scales them where they are needed:
+    half as much has to pass between processes and to a GPU.
+
     Args:
         items: One or more items of one dataset.
     """
@@ -130,30 +131,21 @@ def collate(items: Sequence[StudyItem]) -> StudyBatch:
 
 
 def _stack_images(volumes: Sequence[npt.NDArray[np.int16]]) -> Tensor:
-    """(B, 1, X, Y, Z) float32: `scale_hu` of each volume, bit by bit, written where it is to be.
+    """(B, 1, X, Y, Z) int16, read from the store to where it is to be.
 
-    In a worker process that is shared memory, as in torch's own collate. Without the temporaries
-    a worker's heap stays small; with them glibc kept up to 600 MB of freed ones.
+    In a worker process that is shared memory, as in torch's own collate. Without copies on the way
+    a worker's heap stays small.
     """
     shape = (len(volumes), 1, *volumes[0].shape)
     if get_worker_info() is None:
-        images = torch.empty(shape)
+        images = torch.empty(shape, dtype=torch.int16)
     else:
         new_shared: Callable[..., torch.UntypedStorage] = torch.UntypedStorage._new_shared
-        images = torch.empty(0).set_(new_shared(4 * math.prod(shape), device="cpu")).view(shape)
-    for image, hu in zip(images.flatten(1), volumes, strict=True):
-        _scale_into(image, hu.reshape(-1))
+        memory = new_shared(math.prod(shape) * torch.int16.itemsize, device="cpu")
+        images = torch.empty(0, dtype=torch.int16).set_(memory).view(shape)
+    for image, hu in zip(images.numpy()[:, 0], volumes, strict=True):
+        np.copyto(image, hu)  # torch would warn of an array that is read only
     return images
-
-
-def _scale_into(image: Tensor, hu: npt.NDArray[np.int16]) -> None:
-    """`scale_hu` in chunks that stay in the cache, so that ``image`` goes to memory once."""
-    low, high = WINDOW_HU
-    voxels = image.numpy()
-    for begin in range(0, hu.size, _CHUNK):
-        part = slice(begin, begin + _CHUNK)
-        np.copyto(voxels[part], hu[part])  # torch would warn of an array that is read only
-        image[part].clamp_(low, high).sub_(low).div_(high - low)
 
 
 def _pad(rows: Sequence[npt.NDArray[np.int64]], length: int, fill: int) -> Tensor:

@@ -17,10 +17,9 @@ import numpy as np
 import numpy.typing as npt
 
 from mg3d.data.scan_error import ScanError
+from mg3d.hu_window import WIDTH_HU, WINDOW_HU
 
 AIR_HU = -1000
-WINDOW_HU = (-1000, 1000)
-"""What the model sees; arXiv:2412.05876."""
 
 _INT16 = np.iinfo(np.int16)
 _NUM_SAMPLES = 200_000
@@ -57,7 +56,7 @@ def scale_hu(hu: npt.NDArray[np.generic]) -> npt.NDArray[np.float32]:
     low, high = WINDOW_HU
     scaled: npt.NDArray[np.float32] = np.clip(hu, low, high).astype(np.float32)
     scaled -= np.float32(low)
-    scaled /= np.float32(high - low)
+    scaled /= np.float32(WIDTH_HU)
     return scaled
 
 

@@ -12,10 +12,9 @@ from dataclasses import dataclass
 import torch
 
 from mg3d.batch import StudyBatch
+from mg3d.hu_window import WIDTH_HU
 from mg3d.objectives.base import ObjectiveOutput, StepContext, Views
 from mg3d.objectives.precision import at_least_float32
-
-_HU_PER_UNIT = 2000.0  # StudyBatch.image maps [-1000, 1000] HU to [0, 1]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,5 +49,5 @@ class MaskedVolume:
         error = torch.where(views.voxel_mask, error, 0.0)
         return ObjectiveOutput(
             loss=error.square().sum() / num_hidden,
-            metrics={"error_hu": _HU_PER_UNIT * error.detach().abs().sum() / num_hidden},
+            metrics={"error_hu": WIDTH_HU * error.detach().abs().sum() / num_hidden},
         )

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from mg3d.errors import StorageError
 from mg3d.training.batches import AHEAD
 
-_FLOAT = 4  # bytes of a voxel
+_HU = 2  # bytes of a voxel
 
 
 def shared_bytes(num_workers: int, rows: int, grid: Sequence[int]) -> int:
@@ -23,7 +23,7 @@ def shared_bytes(num_workers: int, rows: int, grid: Sequence[int]) -> int:
         grid: Voxels along each axis.
     """
     batches = AHEAD * num_workers + 1 if num_workers else 0  # and the one that is trained on
-    return batches * rows * math.prod(grid) * _FLOAT
+    return batches * rows * math.prod(grid) * _HU
 
 
 @contextmanager
