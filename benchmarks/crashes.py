@@ -2,14 +2,13 @@
 
     .venv/bin/python benchmarks/crashes.py [--points 100] [--seed 0]
 
-Each point: a command runs in a process of its own, is stopped in one of five ways, and is given
+Each point: a command runs in a process of its own, is stopped in one of four ways, and is given
 again until it is done. What it leaves must equal what an undisturbed run leaves: every byte of the
 store; weights, optimiser state, release and logged losses of the training. Ways to stop:
 
 - kill -9 at a random moment,
 - kill -9 in the middle of a random write, half of which is then on the disk,
-- SIGTERM at a random moment, to the command alone,
-- the same to all its processes, as schedulers do, while two of them read volumes (training only),
+- SIGTERM at a random moment, to all processes of the command, as schedulers do,
 - a disk that is full from a random byte on (every later write fails too, until the next start).
 
 A moment is a share of the CPU time of the undisturbed run, so that a busy machine shifts nothing.
@@ -48,15 +47,9 @@ from mg3d.files import sha256, write_json
 from mg3d.training.recorder import read_metrics, source_commit
 
 RESULTS = Path(__file__).parent / "results"
-SIGTERM_TO_ALL = "SIGTERM to all its processes"
-WAYS = ("kill -9", "kill -9 in a write", "SIGTERM", "full disk", SIGTERM_TO_ALL)
+WAYS = ("kill -9", "kill -9 in a write", "SIGTERM", "full disk")
 OUTPUTS = {"prepare": "store", "pretrain": "run"}
-KINDS = [
-    (command, way)
-    for way in WAYS
-    for command in OUTPUTS
-    if (command, way) != ("prepare", SIGTERM_TO_ALL)  # here it works in a single process
-]
+KINDS = [(command, way) for way in WAYS for command in OUTPUTS]
 TIMES = ("seconds", "volumes_per_second")
 POLL_S = 0.002
 LIMIT_S = 600  # of one command; only a deadlock takes that long
@@ -156,8 +149,6 @@ class Harness:
         """Stop a command once, let it finish, and compare."""
         draw, out = random.Random(seed), self._folder / f"tried-{seed}"
         words = self._words(command, out)
-        if way == SIGTERM_TO_ALL:
-            words[2:2] = ["--num_workers", "2"]
         for _ in range(MOST_TRIES):
             shutil.rmtree(out, ignore_errors=True)
             moment = draw.uniform(0.0, 1.0)
@@ -217,10 +208,7 @@ class Harness:
         while process.is_alive() and _cpu_s(process.pid) < moment * extent.cpu_s:
             time.sleep(POLL_S)
         with contextlib.suppress(ProcessLookupError):
-            if way == SIGTERM_TO_ALL:
-                os.killpg(process.pid, signal.SIGTERM)
-            else:
-                os.kill(process.pid, signal.SIGTERM if way == "SIGTERM" else signal.SIGKILL)
+            os.killpg(process.pid, signal.SIGTERM if way == "SIGTERM" else signal.SIGKILL)
         return self._wait(words, process)
 
     def _start(self, words: Sequence[str], change: Callable[..., None] | None, *given: Any) -> Any:

@@ -1,26 +1,31 @@
 """From the store to batches, against raw NIfTI and against MONAI's PersistentDataset.
 
-    python benchmarks/loader.py [--volumes 12] [--items 10000] [--repeats 5] [--quick]
+    python benchmarks/loader.py [--volumes 12] [--items 10000] [--repeats 15] [--quick]
 
 All sides give batches of 4 volumes on the model grid, scaled to [0, 1], from the same NIfTI files,
-in turns in one process and on one thread; PersistentDataset's cache is filled before it is timed.
-Memory is the unique set size (USS: what ends if the process ends) of four worker processes after
-each has given its share of an epoch of ``--items`` items, which point to the few files again and
-again: item lists as a site with so many studies has them, reports included. Worker processes are
-started alike on both sides, by fork (which PyTorch does by default on Linux) and by forkserver.
+on one thread of torch; PersistentDataset's cache is filled before it is timed. Rows of one process
+are measured in turns there. Rows of four workers are threads on our side, and on MONAI's processes
+that are started by fork (which PyTorch does by default on Linux) or by forkserver; each side lives
+in a process of its own, and they are asked for batches in turns, so that one works while the others
+stand still. Memory is the unique set size (USS: what ends if the process ends) of MONAI's four
+processes; of ours, what that of the one process grew by. ``--items`` items point to the few
+files again and again: item lists as a site with so many studies has them, reports included.
 Writes benchmarks/results/loader.json.
 """
 
 import argparse
 import dataclasses
-import gc
+import itertools
 import multiprocessing
+import os
+import statistics
 import tempfile
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import monai.data
 import monai.transforms as mt
@@ -28,7 +33,7 @@ import nibabel
 import numpy as np
 import psutil
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
 from comparison import Comparison, interleaved_medians
 from mg3d.data.dataset import StudyDataset, collate
@@ -39,18 +44,29 @@ from mg3d.data.reading import read_volume
 from mg3d.data.store import VolumeStore
 from mg3d.data.text.reports import Report
 from mg3d.data.text.tokens import ReportTokenizer
+from mg3d.training.batches import AHEAD, read_batches
+from mg3d.training.heap import keep_freed_memory
+from turns import side
 
 BATCH, WORKERS = 4, 4
-PRELOADED = [
-    "mg3d.data.dataset",
-    "mg3d.data.preparation.prepare",
-    "mg3d.training.recorder",
-    "monai.data",
-    "monai.transforms",
-]
-"""What this file imports: its workers import it again, and share what was there before them."""
+READY = WORKERS * AHEAD + WORKERS
+"""Batches that were read before a side was asked; they are not timed."""
+BLOCK = 60
+"""Batches that are timed when a side is asked."""
+PRELOADED = ["monai.data", "monai.transforms", "nibabel"]
+"""What MONAI's workers need: those of forkserver share what was there before them."""
 SCAN = (320, 320, 160)
+QUICK_GRID = GridConfig(grid=(16, 16, 16), spacing_mm=(9, 9, 9))
 REPORT = "The heart is normal in size. There is no pleural effusion. A nodule of 4 mm is seen. " * 8
+
+
+class Reading(NamedTuple):
+    """What a side did when it was asked."""
+
+    ms: float
+    """Of a volume."""
+    megabytes: float
+    """Of memory that reading takes."""
 
 
 def main() -> None:
@@ -58,7 +74,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--volumes", type=int, default=12)
     parser.add_argument("--items", type=int, default=10_000)
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--repeats", type=int, default=15)
     parser.add_argument("--quick", action="store_true", help="small scans; nothing is stored")
     given = parser.parse_args()
     torch.set_num_threads(1)
@@ -74,20 +90,28 @@ def main() -> None:
 def measure(folder: Path, given: Any, table: Comparison) -> None:
     """All rows."""
     shape = (48, 48, 24) if given.quick else SCAN
-    grid = GridConfig(grid=(16, 16, 16), spacing_mm=(9, 9, 9)) if given.quick else GridConfig()
+    grid = QUICK_GRID if given.quick else GridConfig()
     paths = write_scans(folder / "site", given.volumes, shape)
-    store = make_store(folder, paths, grid)
-    tokenizer = ReportTokenizer.train([REPORT], 300)
-    ours = StudyDataset(store, store.rows, tokenizer)
-    persistent = make_persistent(folder / "cache", [{"image": str(p)} for p in paths], grid)
+    make_store(folder, paths, grid)
+    persistent = make_persistent(folder, [{"image": str(path)} for path in paths], grid)
     for number in range(len(paths)):
         _ = persistent[number]  # fills the cache
+    compare_workers(folder, grid, given, table)
+    compare_alone(folder, paths, grid, given, table)
+
+
+def compare_alone(
+    folder: Path, paths: list[Path], grid: GridConfig, given: Any, table: Comparison
+) -> None:
+    """Without workers: reading when a batch is wanted."""
+    store = VolumeStore.open(folder / "store")
+    dataset = StudyDataset(store, store.rows, ReportTokenizer.train([REPORT], 300))
+    persistent = make_persistent(folder, [{"image": str(path)} for path in paths], grid)
     order = [list(range(i, i + BATCH)) for i in range(0, len(paths) - BATCH + 1, BATCH)]
-    facts = {"scan": list(shape), "grid": list(grid.grid), "batch": BATCH}
 
     def from_store() -> None:
         for rows in order:
-            collate([ours[row] for row in rows]).to("cpu")
+            collate([dataset[row] for row in rows]).to("cpu")
 
     def from_cache() -> None:
         for rows in order:
@@ -97,64 +121,106 @@ def measure(folder: Path, given: Any, table: Comparison) -> None:
         for path in paths[:BATCH]:
             torch.from_numpy(scale_hu(read_volume(path).to_grid(grid).array))
 
+    keep_freed_memory()  # as `mg3d pretrain` does
     num = len(order) * BATCH
-    mine, cached = interleaved_medians([from_store, from_cache], max(3, given.repeats * 5))
+    mine, cached = interleaved_medians([from_store, from_cache], given.repeats * 5)
     mine, cached = 1000 * mine / num, 1000 * cached / num
-    (raw,) = interleaved_medians([from_nifti], given.repeats)
+    (raw,) = interleaved_medians([from_nifti], 5)
+    facts = {"grid": list(grid.grid), "batch": BATCH}
     table.add("one process, PersistentDataset", mine, cached, "ms/volume", **facts)
     table.add("one process, raw NIfTI", mine, 1000 * raw / BATCH, "ms/volume", **facts)
-    for context in ("fork", "forkserver"):
-        compare_workers(folder, paths, store, tokenizer, grid, given, context, table)
 
 
-def compare_workers(
-    folder: Path, paths: list[Path], store: VolumeStore, tokenizer: ReportTokenizer,
-    grid: GridConfig, given: Any, context: str, table: Comparison,
-) -> None:  # fmt: skip
+def compare_workers(folder: Path, grid: GridConfig, given: Any, table: Comparison) -> None:
     """Rate and memory of four workers on each side."""
-    many = grow(store, given.items)
-    ours = StudyDataset(many, many.rows, tokenizer)
+    cases: dict[str, tuple[Any, ...]] = {
+        "ours": (read_store, folder, given.items),
+        "fork": (read_cache, folder, given.items, grid, "fork"),
+        "forkserver": (read_cache, folder, given.items, grid, "forkserver"),
+    }
+    with ExitStack() as stack:
+        sides = {name: stack.enter_context(side(*case)) for name, case in cases.items()}
+        found: dict[str, list[Reading]] = {name: [] for name in sides}
+        for _ in range(given.repeats):
+            for name, ask in sides.items():
+                found[name].append(ask())
+    ms = {name: statistics.median(reading.ms for reading in found[name]) for name in found}
+    megabytes = {name: found[name][-1].megabytes for name in found}
+    facts = {"items": given.items, "workers": WORKERS, "runs": given.repeats}
+    for start in ("fork", "forkserver"):
+        where = f"4 workers, PersistentDataset's by {start}"
+        table.add(where, ms["ours"], ms[start], "ms/volume", **facts)
+        table.add(f"{where}: USS", megabytes["ours"], megabytes[start], "MB", **facts)
+
+
+def read_store(folder: Path, num_items: int) -> Callable[[], Reading]:
+    """Our side: batches as a step gets them."""
+    torch.set_num_threads(1)
+    store = grow(VolumeStore.open(folder / "store"), num_items)
+    dataset = StudyDataset(store, store.rows, ReportTokenizer.train([REPORT], 300))
+    keep_freed_memory()
+    before = used_megabytes([os.getpid()])
+    reading = read_batches(dataset, epochs(num_items), num_workers=WORKERS, pin_memory=False)
+    return asked_for(
+        lambda: next(reading).to("cpu"), lambda: used_megabytes([os.getpid()]) - before
+    )
+
+
+def read_cache(folder: Path, num_items: int, grid: GridConfig, start: str) -> Callable[[], Reading]:
+    """MONAI's side."""
+    torch.set_num_threads(1)
+    warnings.filterwarnings("ignore")
+    store = grow(VolumeStore.open(folder / "store"), num_items)
+    paths = sorted((folder / "site").iterdir())
     items = [
         {
-            "image": str(paths[n % len(paths)]), "report": many.report(row.study_id).findings,
+            "image": str(paths[n % len(paths)]), "report": store.report(row.study_id).findings,
             **{name: value for name, value in row.to_json().items() if name != "image"},
         }
-        for n, row in enumerate(many.rows)
+        for n, row in enumerate(store.rows)
     ]  # fmt: skip
-    persistent = make_persistent(folder / "cache", items, grid)
-    our_rate, our_uss = run_workers(ours, collate, context)
-    cache_rate, cache_uss = run_workers(persistent, monai.data.list_data_collate, context)
-    facts = {"items": given.items, "workers": WORKERS, "start": context}
-    table.add(f"USS of 4 workers, {context}", our_uss / 1e6, cache_uss / 1e6, "MB", **facts)
-    table.add(f"4 workers, {context}", 1000 / our_rate, 1000 / cache_rate, "ms/volume", **facts)
-
-
-def run_workers(
-    dataset: Dataset[Any], joined: Callable[..., Any], context: str
-) -> tuple[float, float]:
-    """Volumes a second over an epoch, and the workers' summed USS near its end."""
-    gc.collect()
-    processes = multiprocessing.get_context(context)
-    if context == "forkserver":
-        processes.set_forkserver_preload(PRELOADED)
+    context = multiprocessing.get_context(start)
+    if start == "forkserver":
+        context.set_forkserver_preload(PRELOADED)
     loader = DataLoader(
-        dataset, batch_size=BATCH, collate_fn=joined, num_workers=WORKERS, prefetch_factor=2,
-        multiprocessing_context=processes,
+        make_persistent(folder, items, grid), batch_sampler=list(itertools.islice(
+            epochs(num_items), 10 * num_items // BATCH
+        )), collate_fn=monai.data.list_data_collate, num_workers=WORKERS, prefetch_factor=AHEAD,
+        multiprocessing_context=context,
     )  # fmt: skip
-    iterator: Any = iter(loader)
-    pids = [worker.pid for worker in iterator._workers]
-    seen, uss, began = 0, 0.0, 0.0
-    for number, _ in enumerate(iterator):
-        if number == WORKERS:  # the workers are up
-            began, seen = time.perf_counter(), 0
-        seen += BATCH
-        if number == len(loader) - 2 * WORKERS:
-            uss = sum(_uss(pid) for pid in pids)
-    return seen / (time.perf_counter() - began), uss
+    reading: Any = iter(loader)
+    keep_freed_memory()  # here as on our side; the workers are there already, and do not
+    workers = [worker.pid for worker in reading._workers]
+    return asked_for(lambda: next(reading), lambda: used_megabytes(workers))
 
 
-def _uss(pid: int) -> float:
-    return float(psutil.Process(pid).memory_full_info().uss)
+def epochs(num_items: int) -> Iterator[list[int]]:
+    """Rows of one batch after another, without end."""
+    rows = itertools.cycle(range(num_items))
+    while True:
+        yield list(itertools.islice(rows, BATCH))
+
+
+def asked_for(take: Callable[[], Any], megabytes: Callable[[], float]) -> Callable[[], Reading]:
+    """What a side does when it is its turn."""
+
+    def ask() -> Reading:
+        for _ in range(READY):
+            take()
+        began = time.perf_counter()
+        for _ in range(BLOCK):
+            take()
+        ms = 1000 * (time.perf_counter() - began) / BLOCK / BATCH
+        used = megabytes()
+        time.sleep(0.5)  # until all that is read ahead is there, and the side stands still
+        return Reading(ms, used)
+
+    return ask
+
+
+def used_megabytes(pids: Iterable[int]) -> float:
+    """Unique set size of processes."""
+    return sum(psutil.Process(pid).memory_full_info().uss for pid in pids) / 1e6
 
 
 def write_scans(folder: Path, num: int, shape: tuple[int, int, int]) -> list[Path]:
@@ -174,7 +240,7 @@ def write_scans(folder: Path, num: int, shape: tuple[int, int, int]) -> list[Pat
     return paths
 
 
-def make_store(folder: Path, paths: list[Path], grid: GridConfig) -> VolumeStore:
+def make_store(folder: Path, paths: list[Path], grid: GridConfig) -> None:
     """Their store."""
     lines = ["study_id,patient_id,image,findings"]
     lines += [f"{p.name[:4]},{p.name[:4]},site/{p.name},{REPORT}" for p in paths]
@@ -183,9 +249,7 @@ def make_store(folder: Path, paths: list[Path], grid: GridConfig) -> VolumeStore
         data=folder / "manifest.csv", out=folder / "store", geometry=grid, num_workers=1,
         layout="manifest",
     )  # fmt: skip
-    store = prepare(settings)
-    assert store is not None
-    return store
+    prepare(settings)
 
 
 def grow(store: VolumeStore, num: int) -> VolumeStore:
@@ -218,7 +282,7 @@ def make_persistent(folder: Path, items: list[dict[str, Any]], grid: GridConfig)
             mt.EnsureTyped("image", dtype=torch.float32, track_meta=False),
         ]
     )
-    return monai.data.PersistentDataset(items, transform, folder, hash_func=_name_of_file)
+    return monai.data.PersistentDataset(items, transform, folder / "cache", hash_func=_name_of_file)
 
 
 def _name_of_file(item: dict[str, Any]) -> bytes:

@@ -7,7 +7,7 @@
 phantom-tiny and of phantom-base with an encoder twice and a model of twice the width. `voxels`:
 forward and backward of a Swin-B with windows that divide the grid. `reports`: all of a step but the
 encoder and decoder of volumes. `coupled`: the losses that compare studies, on features. `stores`:
-everything before the first step, and a loader's worker, on stores of made-up reports.
+everything before the first step, on stores of made-up reports, and memory in it.
 Every size has a process of its own, which is warmed up; processes are measured in turns, and rows
 are medians. The reference of a row is the last size of its kind, of `stores` the smallest; the rows
 "largest / smallest" say how flat it is. Writes benchmarks/results/scaling.json; parts that are not
@@ -154,9 +154,9 @@ def add_stores(table: Comparison, found: Mapping[int, Mapping[str, float]]) -> N
             found[largest][key], found[smallest][key], unit,
             by_studies={str(studies): values[key] for studies, values in found.items()},
         )  # fmt: skip
-    for what in ("worker", "process"):
+    for what in ("before the first step", "training"):
         sizes = {str(studies): values[f"MiB {what}"] for studies, values in found.items()}
-        add_flatness(table, f"memory of {what}, {smallest} to {largest:,} studies", sizes)
+        add_flatness(table, f"memory {what}, {smallest} to {largest:,} studies", sizes)
 
 
 def add_in_turns(

@@ -1,4 +1,4 @@
-"""What the number of studies costs before the first step, and in the loader: for `scaling.py`.
+"""What the number of studies costs before the first step and in it: for `scaling.py`.
 
 Stores are written with the functions that `mg3d prepare` writes them with, but all volumes are
 links to one small file, and no two clauses of the reports are alike: real reports repeat
@@ -7,13 +7,13 @@ themselves, so these are the worst case.
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
-import psutil
 
+from mg3d import cli
 from mg3d.data.dataset import StudyDataset
 from mg3d.data.grid import GridConfig
 from mg3d.data.sampler import EpochSampler
@@ -35,10 +35,13 @@ from mg3d.data.text.tokens import ReportTokenizer
 from mg3d.data.volume_file import encode_volume, read_header
 from mg3d.files import write_atomic, write_json
 from mg3d.randomness import rng
-from mg3d.training.batches import RunBatches, batch_loader
+from mg3d.training.batches import RunBatches, read_batches
+from mg3d.training.planner import PlanConfig
 from mg3d.training.rehearsal import largest_batch
 from mg3d.training.start import corpus_documents, corpus_sections
+from mg3d.training.trial import Trial
 
+RECIPE = "phantom-tiny"
 GRID = (16, 16, 16)
 LABELS = tuple(f"finding {number}" for number in range(18))
 NUM_CLAUSES, NUM_WORDS = 20, 9
@@ -102,11 +105,12 @@ def _word(rank: int) -> str:
 
 
 def before_the_first_step(folder: Path) -> dict[str, float]:
-    """Seconds of each stage before training, and what this process and a loader's worker hold.
+    """Seconds of each stage before training, and what this process holds.
 
     Returns:
-        ``s <stage>``, ``MiB <stage>`` (added to the resident set by it), ``MiB process`` (all of
-        the resident set), ``MiB peak``, ``MiB worker`` (unique set), ``ms a volume``.
+        ``s <stage>``, ``MiB <stage>`` (added to the resident set by it), ``MiB before the first
+        step`` (all of the resident set), ``MiB training`` (its peak, after a step),
+        ``ms a volume``.
     """
     found = {"MiB imports": _resident_mib()}
 
@@ -129,9 +133,10 @@ def before_the_first_step(folder: Path) -> dict[str, float]:
     patients = dataset.patient_ids
     sampler = EpochSampler(len(dataset), BATCH, seed=0, patient_ids=patients)
     stage("order of an epoch", sampler.order)
-    found |= _loaded(dataset, sampler)
-    found["MiB process"] = _resident_mib()
-    found["MiB peak"] = _status_mib("VmHWM")
+    found |= _read(dataset, sampler)
+    found["MiB before the first step"] = _resident_mib()
+    _step()
+    found["MiB training"] = _status_mib("VmHWM")
     return found
 
 
@@ -140,28 +145,25 @@ def _train_tokenizer(store: VolumeStore) -> ReportTokenizer:
     return ReportTokenizer.train((f"{r.findings} {r.impression}" for r in reports), 4000)
 
 
-def _loaded(dataset: StudyDataset, sampler: EpochSampler) -> dict[str, float]:
-    """The first batch, later ones, and the unique set of one worker."""
+def _read(dataset: StudyDataset, sampler: EpochSampler) -> dict[str, float]:
+    """The first batch, and a volume of later ones."""
     batches = RunBatches(sampler, start=0, steps=STEPS)
+    reading = read_batches(dataset, batches, num_workers=1, pin_memory=False)
     began = time.perf_counter()
-    iterator: Any = iter(batch_loader(dataset, batches, num_workers=1, pin_memory=False))
-    next(iterator)
+    next(reading).to("cpu")
     first = time.perf_counter() - began
-    _exhaust_all_but(iterator, left=1)
-    worker = psutil.Process(iterator._workers[0].pid)
-    found = {
-        "s first batch": first,
-        "MiB worker": worker.memory_full_info().uss / MIB,
-    }
     began = time.perf_counter()
-    for batch in range(STEPS):
-        _ = [dataset[row % len(dataset)].image for row in range(batch, batch + BATCH)]
-    return found | {"ms a volume": 1000 * (time.perf_counter() - began) / (STEPS * BATCH)}
+    for batch in reading:
+        batch.to("cpu")
+    each = (time.perf_counter() - began) / (STEPS - 1) / BATCH
+    return {"s first batch": first, "ms a volume": 1000 * each}
 
 
-def _exhaust_all_but(iterator: Iterator[Any], left: int) -> None:
-    for _ in range(STEPS - 1 - left):
-        next(iterator)
+def _step() -> None:
+    """An optimiser step of the smallest recipe, for the memory that it takes."""
+    words = [RECIPE, "--accelerator=cpu"]
+    settings: PlanConfig = cli.parse(PlanConfig, "plan", words)
+    Trial(settings).time(settings.loop.batch_size, repeats=1)
 
 
 def _resident_mib() -> float:

@@ -15,7 +15,7 @@ Measure = Callable[[], float]
 
 
 @contextmanager
-def side(make: Callable[..., Measure], *given: Any) -> Iterator[Measure]:
+def side(make: Callable[..., Callable[[], Any]], *given: Any) -> Iterator[Callable[[], Any]]:
     """Within the block, a process in which ``make(*given)`` was called once.
 
     Args:
@@ -30,14 +30,14 @@ def side(make: Callable[..., Measure], *given: Any) -> Iterator[Measure]:
     """
     spawn = get_context("spawn")
     here, there = spawn.Pipe()
-    process = spawn.Process(target=_serve, args=(there, make, given), daemon=True)
+    process = spawn.Process(target=_serve, args=(there, make, given))
     process.start()
     there.close()
 
-    def measure() -> float:
+    def measure() -> Any:
         try:
             here.send(True)
-            answer: float = here.recv()
+            answer = here.recv()
         except (EOFError, BrokenPipeError) as error:
             raise RuntimeError(f"{make.__name__}{given} ended early") from error
         return answer
@@ -60,7 +60,7 @@ def medians_in_turns(sides: Mapping[str, Measure], rounds: int) -> dict[str, flo
     return {name: statistics.median(values) for name, values in found.items()}
 
 
-def _serve(connection: Connection, make: Callable[..., Measure], given: tuple[Any, ...]) -> None:
+def _serve(connection: Connection, make: Callable[..., Any], given: tuple[Any, ...]) -> None:
     measure = make(*given)
     try:
         while connection.recv():

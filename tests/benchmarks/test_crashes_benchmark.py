@@ -30,7 +30,6 @@ def harness(crashes: ModuleType, tmp_path_factory: pytest.TempPathFactory):
         ("pretrain", "kill -9", {-9}),
         ("pretrain", "full disk", {1}),
         ("pretrain", "SIGTERM", {75, -15}),
-        ("pretrain", "SIGTERM to all its processes", {75, -15}),
     ],
 )
 def test_a_stopped_command_ends_bit_equal(harness, command, way, codes) -> None:

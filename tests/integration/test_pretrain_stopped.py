@@ -80,60 +80,22 @@ def test_what_a_killed_write_left_behind_is_removed(settings) -> None:
     assert [file for file in left if file.exists()] == []
 
 
-def test_sigterm_saves_and_asks_to_be_requeued(settings, tmp_path: Path) -> None:
-    config = settings(loop=LONG)
-    process = start_process(config, tmp_path)
-    wait_for_step(config.run, 2, process)
-    process.send_signal(signal.SIGTERM)
-    _, errors = process.communicate()
-    assert process.returncode == EXIT_REQUEUE, errors
-    assert "the same command goes on" in errors
-    whole = settings(loop=LONG, run=tmp_path / "whole")
-    assert pretrain(config) == 0
-    assert pretrain(whole) == 0
-    assert_same_bits(config.run, whole.run)
-
-
 @pytest.mark.parametrize("kind", [signal.SIGTERM, signal.SIGUSR1])
-def test_a_signal_to_all_processes_saves_and_asks_to_be_requeued(
+def test_a_signal_saves_and_asks_to_be_requeued(
     settings, tmp_path: Path, kind: signal.Signals
 ) -> None:
-    """Schedulers do not choose: the processes that read, and those that start them, get it too."""
-    config, whole = settings(loop=LONG, num_workers=2), settings(loop=LONG, run=tmp_path / "whole")
+    config, whole = settings(loop=LONG), settings(loop=LONG, run=tmp_path / "whole")
     process = start_process(config, tmp_path)
     wait_for_step(config.run, 2, process)
-    os.killpg(process.pid, kind)
+    os.killpg(process.pid, kind)  # schedulers send it to all processes of a job
     _, errors = process.communicate()
     assert process.returncode == EXIT_REQUEUE, errors
     assert "the same command goes on" in errors
     assert "Warning" not in errors
-    assert_group_ends(process.pid)
     assert 2 <= read(config.run)[-1]["step"] < LONG.steps
     assert pretrain(config) == 0
     assert pretrain(whole) == 0
     assert_same_bits(config.run, whole.run)
-
-
-def test_processes_that_read_end_when_the_training_is_killed(settings, tmp_path: Path) -> None:
-    config = settings(loop=LONG, num_workers=2)
-    process = start_process(config, tmp_path)
-    wait_for_step(config.run, 2, process)
-    process.kill()  # without a word to them
-    process.wait()
-    assert_group_ends(process.pid)
-
-
-def assert_group_ends(group: int, limit_s: float = 20) -> None:
-    """Fails if a process of the group is left."""
-    began = time.monotonic()
-    while time.monotonic() - began < limit_s:
-        try:
-            os.killpg(group, 0)
-        except ProcessLookupError:
-            return
-        time.sleep(0.05)
-    os.killpg(group, signal.SIGKILL)
-    raise AssertionError(f"processes were left {limit_s} s after the command")
 
 
 @pytest.mark.parametrize("kind", [signal.SIGTERM, signal.SIGUSR1])

@@ -1,5 +1,9 @@
 """What a step sees follows from its number: from any step on, on any number of processes."""
 
+import copy
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
 from itertools import chain
 
 import pytest
@@ -7,7 +11,8 @@ import torch
 
 from mg3d.data.dataset import StudyDataset
 from mg3d.data.sampler import EpochSampler
-from mg3d.training.batches import RunBatches, batch_loader
+from mg3d.errors import DataError
+from mg3d.training.batches import AHEAD, RunBatches, read_batches
 
 ROWS, BATCH, STEPS = 15, 4, 11  # 3 steps an epoch: the run ends within its fourth
 
@@ -38,10 +43,51 @@ def test_processes_share_each_batch_among_them(world_size: int) -> None:
     assert together == list(run_batches(2))
 
 
-def test_the_loader_reads_the_rows_of_each_step(small_store, tokenizer) -> None:
-    dataset = StudyDataset(small_store, small_store.select("train"), tokenizer)
-    assert len(dataset) == ROWS
-    loader = batch_loader(dataset, run_batches(9), num_workers=0, pin_memory=False)
-    for batch, rows in zip(loader, list(run_batches(9)), strict=True):
+@pytest.fixture(scope="module")
+def dataset(small_store, tokenizer) -> StudyDataset:
+    found = StudyDataset(small_store, small_store.select("train"), tokenizer)
+    assert len(found) == ROWS
+    return found
+
+
+@pytest.mark.parametrize("num_workers", [0, 1, 3])
+def test_what_is_read_does_not_depend_on_who_reads(dataset, num_workers: int) -> None:
+    found = list(read_batches(dataset, run_batches(), num_workers=num_workers, pin_memory=False))
+    for batch, rows in zip(found, run_batches(), strict=True):
         assert batch.volume_ids == tuple(dataset.rows[row].volume_id for row in rows)
-        assert torch.equal(batch.to("cpu").image[0], dataset[rows[0]].image)
+        expected = torch.stack([dataset[row].image for row in rows])
+        assert torch.equal(batch.to("cpu").image, expected)
+
+
+@pytest.mark.parametrize("num_workers", [1, 3])
+def test_reading_goes_as_far_ahead_as_it_says(dataset, num_workers: int) -> None:
+    asked: list[int] = []
+
+    def rows() -> Iterator[list[int]]:
+        for number in range(100):
+            asked.append(number)
+            yield [number % ROWS]
+
+    reading = read_batches(dataset, rows(), num_workers=num_workers, pin_memory=False)
+    for number in range(5):
+        next(reading)
+        assert len(asked) == number + 1 + AHEAD * num_workers
+    assert threads() == num_workers
+    reading.close()  # as a loop does that is left early
+    assert threads() == 0
+
+
+def test_a_damaged_volume_stops_the_reading_where_it_is_due(dataset) -> None:
+    damaged = copy.copy(dataset)
+    damaged.rows = [*dataset.rows[:3], replace(dataset.rows[3], volume_id="absent")]
+    reading = read_batches(damaged, [[0], [1], [3], [2]], num_workers=2, pin_memory=False)
+    assert [next(reading).volume_ids[0] for _ in range(2)] == [
+        row.volume_id for row in dataset.rows[:2]
+    ]
+    with pytest.raises(DataError, match="absent"):
+        next(reading)
+    assert threads() == 0
+
+
+def threads() -> int:
+    return sum(thread.name.startswith("reader") for thread in threading.enumerate())

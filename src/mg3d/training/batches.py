@@ -1,20 +1,23 @@
-"""Which studies each step sees, from any step on, and the loader that reads them."""
+"""Which studies each step sees, from any step on, and how they are read ahead of the training.
 
-import multiprocessing
-import os
-import threading
-from collections.abc import Iterator
-from multiprocessing import forkserver, resource_tracker
-from typing import Any
+Threads read: a volume is mapped, not decoded, so that there is hardly any Python to wait for, and
+between processes each batch would have to pass through fresh shared memory, which costs several
+times the reading. See decision 0025.
+"""
 
-from torch.utils.data import DataLoader, Sampler
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 
+import torch
+from torch.utils.data import Sampler
+
+from mg3d.batch import StudyBatch
 from mg3d.data.dataset import StudyDataset, collate
 from mg3d.data.sampler import EpochSampler
-from mg3d.training.stop import out_of_reach
 
 AHEAD = 2
-"""Batches that each worker keeps ready, in shared memory."""
+"""Batches that each worker keeps ready."""
 
 
 class RunBatches(Sampler[list[int]]):
@@ -44,50 +47,45 @@ class RunBatches(Sampler[list[int]]):
                     return
 
 
-def batch_loader(
-    dataset: StudyDataset, batches: RunBatches, *, num_workers: int, pin_memory: bool
-) -> DataLoader[Any]:
-    """A loader of `StudyBatch` over ``batches``; with workers it reads ahead of the training.
+def read_batches(
+    dataset: StudyDataset,
+    batches: Iterable[Sequence[int]],
+    *,
+    num_workers: int,
+    pin_memory: bool,
+) -> Iterator[StudyBatch]:
+    """Read batches in their order; what is read does not depend on who reads.
 
-    Workers fork from a server that has imported what they need and nothing else: they share its
-    memory, which spawned ones do not, and no thread or CUDA context of the training, which forked
-    ones do. Signals that ask the training to stop do not reach them, since what is being read then
-    still belongs to the last step; they end with the loader, and at the latest with this process.
+    Args:
+        dataset: What is read from.
+        batches: Rows of each batch.
+        num_workers: Threads that keep `AHEAD` batches each ready; 0 = read when asked.
+        pin_memory: Put batches into page-locked memory, from where a GPU fetches them by itself.
+
+    Yields:
+        Batches on the CPU, with HU that `StudyBatch.to` will scale.
+
+    Raises:
+        DataError: If a volume is missing or damaged, when its batch is due.
     """
-    workers: dict[str, Any] = {"num_workers": num_workers}
-    if num_workers:
-        processes = multiprocessing.get_context("forkserver")
-        processes.set_forkserver_preload(["mg3d.data.dataset"])
-        _start_helpers()
-        workers |= {
-            "prefetch_factor": AHEAD,
-            "multiprocessing_context": processes,
-            "worker_init_fn": _end_with_parent,
-        }
-    return DataLoader(
-        dataset, batch_sampler=batches, collate_fn=collate, pin_memory=pin_memory, **workers
-    )
 
+    def read(rows: Sequence[int]) -> StudyBatch:
+        batch = collate([dataset[row] for row in rows])
+        return batch.pin_memory() if pin_memory else batch
 
-def _start_helpers() -> None:
-    """Start what multiprocessing would start with the first worker, out of the signals' reach."""
-    with out_of_reach():
-        resource_tracker.ensure_running()  # lets SIGTERM through again, hence a second block
-    with out_of_reach():
-        forkserver.ensure_running()
-
-
-def _end_with_parent(_worker: int) -> None:
-    """Let a worker end when the training is killed.
-
-    Torch's own watch looks at the server that forked the worker, and the server lives for as long
-    as one of its workers does.
-    """
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-
-    def wait() -> None:
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=wait, daemon=True).start()
+    if not num_workers:
+        yield from map(read, batches)
+        return
+    # a new thread would pin for the first GPU of the machine
+    on_device = (torch.cuda.set_device, (torch.cuda.current_device(),)) if pin_memory else ()
+    pool = ThreadPoolExecutor(num_workers, "reader", *on_device)
+    ready: deque[Future[StudyBatch]] = deque()
+    try:
+        for rows in batches:
+            ready.append(pool.submit(read, rows))
+            if len(ready) > AHEAD * num_workers:
+                yield ready.popleft().result()
+        while ready:
+            yield ready.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)

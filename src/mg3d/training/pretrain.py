@@ -30,7 +30,7 @@ from mg3d.model.vlm import ModelConfig, VisionLanguageModel
 from mg3d.objectives.registry import build_objectives
 from mg3d.progress import console
 from mg3d.training.accumulate import require_no_batch_statistics
-from mg3d.training.batches import RunBatches, batch_loader
+from mg3d.training.batches import RunBatches, read_batches
 from mg3d.training.checkpoint import Progress, has_checkpoint, load_newest
 from mg3d.training.controls import with_shuffled_reports
 from mg3d.training.engine import launch, set_up
@@ -40,7 +40,6 @@ from mg3d.training.recorder import source_commit, write_environment
 from mg3d.training.rehearsal import rehearse
 from mg3d.training.settings import TrainingConfig
 from mg3d.training.sharding import unsharded
-from mg3d.training.shared_memory import lack_explained, shared_bytes
 from mg3d.training.start import prepare_start
 from mg3d.training.step import Run
 from mg3d.training.stop import requeue_at_once
@@ -70,7 +69,7 @@ def pretrain(settings: PretrainConfig) -> int:
         ConfigError: If recipe and store do not fit.
         DataError: If the store is unusable, or a loss is not finite.
         CheckpointError: If the run directory belongs to another model, store or recipe.
-        StorageError: If the disk or, with workers, shared memory is full.
+        StorageError: If the disk is full.
         OtherProcessError: If one of these is another process's.
     """
     with requeue_at_once():
@@ -97,10 +96,7 @@ def _pretrain(settings: PretrainConfig) -> int:
                 _make_tokenizer(settings, store)
     tokenizer = ReportTokenizer.load(settings.run / "tokenizer")
     run, start = _assemble(settings, fabric, store, tokenizer, fingerprint, resumes=resumes)
-    rows = settings.loop.batch_size // fabric.world_size
-    needed = shared_bytes(settings.num_workers, rows, settings.model.grid)
-    with lack_explained(settings.num_workers, needed):
-        code = fit(run, settings.loop, settings.optimizer, start)
+    code = fit(run, settings.loop, settings.optimizer, start)
     if code == 0:
         model = unsharded(run.task.model)
         with succeed_together(fabric.device):
@@ -156,7 +152,7 @@ def _assemble(
     def batches(step: int) -> Iterable[StudyBatch]:
         rest = RunBatches(sampler, start=step, steps=settings.loop.steps)
         pin = fabric.device.type == "cuda"
-        return batch_loader(dataset, rest, num_workers=settings.num_workers, pin_memory=pin)
+        return read_batches(dataset, rest, num_workers=settings.num_workers, pin_memory=pin)
 
     run = Run(
         folder=settings.run,

@@ -42,8 +42,8 @@ class TrainingConfig:
     """What several processes share: ddp, each holds the whole model; fsdp, each holds a piece of
     its weights, gradients and optimiser state, for models whose step does not fit one device. The
     weights alone must fit: each device holds them whole once, before they are cut."""
-    num_workers: int = 0
-    """Processes that read the store, >= 0; 0 reads in the training process."""
+    num_workers: int = 2
+    """Threads that read the store ahead of the training, >= 0; 0 reads when a step begins."""
     threads: int = 0
     """CPU threads; 0 leaves torch's choice. Bit-equal resume needs the same number."""
     text_cache_gb: float = 4.0

@@ -1,8 +1,4 @@
-"""SIGTERM and SIGUSR1: in the loop not the end, but a request that is read between two steps.
-
-Schedulers send them to every process of a job, hence also to those that only help the training;
-these are started so that the signals do not reach them.
-"""
+"""SIGTERM and SIGUSR1: in the loop not the end, but a request that is read between two steps."""
 
 import os
 import signal
@@ -79,17 +75,3 @@ def _exit_when_woken(looks: int) -> None:
         if arrived[0] in STOP_SIGNALS:
             console.print("stopped outside the steps; the same command goes on")
             os._exit(EXIT_REQUEUE)
-
-
-@contextmanager
-def out_of_reach() -> Iterator[None]:
-    """Processes that are started within the block, and all that they start, get no such signal.
-
-    They inherit what this thread blocks. Ignoring would not do: torch installs a handler of its own
-    in the workers of a loader, and what arrives here meanwhile would be lost.
-    """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
