@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from mg3d.objectives.registry import OBJECTIVES
 
-TOLERANCE = 1e-9  # relative to the largest value; measured: losses 3.9e-16, gradients 6.8e-16
+TOLERANCE = 1e-12  # relative to the largest value; measured: losses 3.9e-16, gradients 6.8e-16
 
 pytestmark = pytest.mark.distributed
 
@@ -47,8 +47,6 @@ def test_many_processes_equal_one(name, split, ranks):
     for kind in ("loss", "metric.", "grad."):
         expected = {key: value for key, value in whole.items() if key.startswith(kind)}
         measured = {key: together[key] for key in expected}
-        for key, value in expected.items():
-            assert measured[key].shape == value.shape, key
         tolerance = 1e-6 if kind == "metric." else TOLERANCE  # shares of counts are float32: 8.1e-8
         assert relative_error(measured, expected) <= tolerance, (kind, measured, expected)
 
