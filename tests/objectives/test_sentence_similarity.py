@@ -39,6 +39,16 @@ def test_two_clauses_cost_what_the_rule_says(text, visual, expected):
     )
 
 
+def test_the_cut_offs_themselves_count():
+    """Of clauses told twice, in words that are alike or have nothing in common."""
+    case = facing(1.0, 0.2)
+    case.views.similarity_cutoffs = (0.0, 1.0)
+    assert apply("sentence_similarity", case).loss.item() == pytest.approx(0.8, rel=1e-14)
+    case = facing(0.0, 0.2)
+    case.views.similarity_cutoffs = (0.0, 1.0)
+    assert apply("sentence_similarity", case).loss.item() == pytest.approx(0.2, rel=1e-14)
+
+
 def test_the_scale_of_features_does_not_matter():
     case = build_case(MIXED)
     before = apply("sentence_similarity", case).loss.item()

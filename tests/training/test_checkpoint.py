@@ -1,14 +1,24 @@
 """Checkpoints: complete or not there; damaged ones are passed over; foreign ones are refused."""
 
+import errno
 import json
+import os
 from pathlib import Path
+from typing import IO
 
 import pytest
 import torch
 from torch import nn
 
-from mg3d.errors import CheckpointError
-from mg3d.training.checkpoint import Progress, checkpoint_folder, load_newest, save_checkpoint
+from mg3d import files
+from mg3d.errors import CheckpointError, StorageError
+from mg3d.training.checkpoint import (
+    Progress,
+    checkpoint_folder,
+    has_checkpoint,
+    load_newest,
+    save_checkpoint,
+)
 
 
 def trained(steps: int, seed: int = 0) -> tuple[nn.Module, torch.optim.Optimizer]:
@@ -54,6 +64,9 @@ def test_going_on_from_a_checkpoint_gives_the_same_bits(tmp_path: Path) -> None:
 
 def test_no_checkpoint_means_step_0(tmp_path: Path) -> None:
     assert load_newest(tmp_path, *trained(0), "f") == Progress(0)
+    assert not has_checkpoint(tmp_path, "f")
+    save(tmp_path, 1)
+    assert has_checkpoint(tmp_path, "f")
 
 
 def test_only_the_newest_stay(tmp_path: Path) -> None:
@@ -164,6 +177,8 @@ def test_a_foreign_checkpoint_is_refused(tmp_path: Path) -> None:
     save(tmp_path, 2)
     with pytest.raises(CheckpointError, match="another model, store or recipe"):
         load_newest(tmp_path, *trained(0), "other")
+    with pytest.raises(CheckpointError, match="another model, store or recipe"):
+        has_checkpoint(tmp_path, "other")
 
 
 def test_weights_of_another_shape_are_refused(tmp_path: Path) -> None:
@@ -173,8 +188,20 @@ def test_weights_of_another_shape_are_refused(tmp_path: Path) -> None:
         load_newest(tmp_path, model, torch.optim.AdamW(model.parameters()), "f")
 
 
-def test_an_interrupted_overwrite_is_not_a_checkpoint(tmp_path: Path) -> None:
-    folder = checkpoint_folder(tmp_path, 5)
-    folder.mkdir(parents=True)
-    (folder / "model.safetensors").write_bytes(b"half")
-    assert load_newest(tmp_path, *trained(0), "f") == Progress(0)
+def test_an_interrupted_overwrite_is_not_a_checkpoint(tmp_path: Path, monkeypatch) -> None:
+    save(tmp_path, 1)
+    save(tmp_path, 5)
+    written, original = [], files._write_all
+
+    def full_disk(stream: IO[bytes], payload: bytes) -> None:
+        if written:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        written.append(len(payload))
+        original(stream, payload)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "_write_all", full_disk)
+        with pytest.raises(StorageError):
+            save(tmp_path, 5)
+    assert written  # its weights are those of the new save
+    assert load_newest(tmp_path, *trained(0), "f").step == 1

@@ -105,9 +105,13 @@ def test_the_same_seed_gives_the_same_bits_and_another_other_ones() -> None:
 
 @pytest.mark.parametrize("num_sections", [0, 1])
 def test_a_corpus_without_sections_to_match_trains_on_words(num_sections: int) -> None:
-    corpus = replace(CORPUS, sections=CORPUS.sections[:num_sections])
-    _, loss = trained(replace(SETTINGS, steps=2), corpus)
-    assert 0 < loss < 10
+    corpus, short = replace(CORPUS, sections=CORPUS.sections[:num_sections]), 2
+    found, loss = trained(replace(SETTINGS, steps=short), corpus)
+    words_alone, expected = trained(replace(SETTINGS, steps=short, section_reports=0))
+    assert loss == expected
+    for got, wanted in zip(found.parameters(), words_alone.parameters(), strict=True):
+        assert torch.equal(got, wanted)
+    assert not torch.equal(found.token_embedding.weight, make_encoder().token_embedding.weight)
 
 
 def test_a_corpus_without_text_is_refused() -> None:

@@ -62,6 +62,15 @@ def test_an_answer_depends_on_nothing_but_its_report(scope: str) -> None:
     assert difference <= 2e-6 * together[mask].abs().max()  # measured 4e-7
 
 
+def test_the_precision_of_a_step_does_not_reach_what_is_remembered() -> None:
+    """Else answers would be those of the step that happened to ask first."""
+    encoder = frozen_task("report").model.float().text_encoder
+    plain, _ = FrozenText(encoder, 1e9)(make_batch())
+    with torch.autocast("cpu", torch.bfloat16):
+        within, _ = FrozenText(encoder, 1e9)(make_batch())
+    assert torch.equal(within, plain)
+
+
 def test_each_report_is_encoded_once_and_masked_ones_in_every_step(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -88,7 +88,10 @@ def output(capsys: pytest.CaptureFixture[str]) -> str:
 
 
 def test_it_logs_every_few_steps_and_the_last_one(tmp_path: Path) -> None:
-    assert fit(make_run(tmp_path), LOOP, OPTIMIZER, Progress(0)) == 0
+    run, rates = make_run(tmp_path), []
+    run.task.before_step = lambda _step: rates.append(run.optimizer.param_groups[0]["lr"])
+    assert fit(run, LOOP, OPTIMIZER, Progress(0)) == 0
+    assert rates == pytest.approx([0.1 * left / 5 for left in (5, 4, 3, 2, 1, 0)])
     logged = rows(tmp_path)
     assert [(row["step"], row["epoch"]) for row in logged] == [(4, 0), (6, 1)]
     assert [row["lr"] for row in logged] == pytest.approx([0.1 * 2 / 5, 0.0])
@@ -175,6 +178,15 @@ def kept(folder: Path) -> dict[str, dict]:
     return {file.parent.name: json.loads(file.read_text()) for file in files}
 
 
+def test_a_checkpoint_holds_the_mean_loss_since_the_one_before(tmp_path: Path) -> None:
+    loop = replace(LOOP, steps=7, checkpoint_every=3, log_every=1, keep_checkpoints=3)
+    assert fit(make_run(tmp_path, loop), loop, OPTIMIZER, Progress(0)) == 0
+    losses = [row["loss"]["total"] for row in rows(tmp_path)]
+    assert len(set(losses)) == 7
+    means = [state["mean_loss"] for state in kept(tmp_path).values()]
+    assert means == pytest.approx([sum(losses[:3]) / 3, sum(losses[3:6]) / 3, losses[6]])
+
+
 def test_a_stopped_run_keeps_the_checkpoints_of_one_that_was_not(tmp_path: Path) -> None:
     loop = replace(LOOP, steps=9, checkpoint_every=3, keep_checkpoints=2)
     whole, run = make_run(tmp_path / "whole", loop), make_run(tmp_path / "stopped", loop)
@@ -189,10 +201,11 @@ def test_a_stopped_run_keeps_the_checkpoints_of_one_that_was_not(tmp_path: Path)
     assert kept(run.folder) == kept(whole.folder)  # means included, to the bit
 
 
-def test_a_signal_in_the_last_step_changes_nothing(tmp_path: Path) -> None:
+def test_a_signal_in_the_last_step_changes_nothing(tmp_path: Path, capsys) -> None:
     run = make_run(tmp_path)
     run.task.before_step = lambda step: os.kill(os.getpid(), signal.SIGTERM) if step == 5 else None
     assert fit(run, LOOP, OPTIMIZER, Progress(0)) == 0
+    assert "stopped" not in output(capsys)
 
 
 def test_gradients_are_clipped_and_their_own_norm_is_logged(tmp_path: Path) -> None:

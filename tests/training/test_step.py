@@ -64,6 +64,8 @@ def test_values_and_the_wish_to_stop_are_one_message(monkeypatch) -> None:
     assert len(messages) == 1
     stop.asked = True
     assert training_step(run, make_batch(), CONTEXT, 0.0, stop)[STOPPING] == 1.0
+    assert run.task.weight.item() == 2.0  # by its own gradient: that of the first step is gone
+    assert run.task.weight.grad is None
 
 
 class Readings(TorchDispatchMode):
@@ -91,9 +93,12 @@ def test_a_loss_that_is_not_finite_is_named_before_its_gradient(monkeypatch) -> 
     assert run.task.weight.item() == 3.0
 
 
-@pytest.mark.parametrize(("rows", "divided"), [(1, False), (2, False), (3, True)])
-def test_a_share_that_fits_is_not_divided(rows: int, divided: bool, monkeypatch) -> None:
-    run, sizes = make_run(micro_batch_size=2), []
+@pytest.mark.parametrize(
+    ("size", "rows", "divided"),
+    [(0, 3, False), (1, 1, False), (1, 2, True), (2, 1, False), (2, 2, False), (2, 3, True)],
+)
+def test_a_share_that_fits_is_not_divided(size: int, rows: int, divided: bool, monkeypatch) -> None:
+    run, sizes = make_run(micro_batch_size=size), []
 
     def divide(fabric, wrapped, task, batch, step, size):
         sizes.append(size)
@@ -102,7 +107,7 @@ def test_a_share_that_fits_is_not_divided(rows: int, divided: bool, monkeypatch)
 
     monkeypatch.setattr(training, "accumulate", divide)
     values = training_step(run, make_batch(rows), CONTEXT, 0.0, StopRequest())
-    assert sizes == ([2] if divided else [])
+    assert sizes == ([size] if divided else [])
     assert values["loss.total"] == 3.0
     assert run.task.weight.item() == 2.5
 
