@@ -219,6 +219,11 @@ def test_lower_precision_trains_and_resumes(
     # The scale starts at 65536 and has been halved once or twice by then.
     assert bool(state["scaler"]) == (precision == "16-mixed")
     assert pretrain(config) == 0
+    scales = [
+        json.loads((run / "checkpoints/step-00000004/state.json").read_text())["scaler"]
+        for run in (whole.run, config.run)
+    ]
+    assert scales[0] == scales[1]  # with the number of steps since it was last halved
     # Bits are promised for float32 only.
     for run in (whole.run, config.run):
         rows = read(run)

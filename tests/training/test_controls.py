@@ -70,6 +70,12 @@ def test_the_seed_decides() -> None:
     assert len(shuffles) > 3
 
 
+def test_two_patients_exchange_their_reports() -> None:
+    two = {"s0": ("a", "train", 1), "s1": ("b", "train", 1)}
+    given = texts(with_shuffled_reports(make_store(two), 0))
+    assert given == {"s0": "Findings of s1.", "s1": "Findings of s0."}
+
+
 def test_reports_of_one_patient_cannot_be_shuffled() -> None:
     alone = {"s0": ("a", "train", 1), "s1": ("a", "train", 1), "s6": ("e", "val", 1)}
     with pytest.raises(DataError, match="needs several patients"):

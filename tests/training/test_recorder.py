@@ -3,11 +3,15 @@
 import getpass
 import json
 import platform
+import shutil
+import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from mg3d.training import recorder
 from mg3d.training.recorder import Recorder, read_metrics, source_commit, write_environment
 
 
@@ -22,10 +26,10 @@ def row(step: int) -> dict:
 
 
 def record(run: Path, first_step: int, steps: list[int]) -> None:
-    recorder = Recorder(run, first_step)
+    log = Recorder(run, first_step)
     for step in steps:
-        recorder.log(row(step))
-    recorder.close()
+        log.log(row(step))
+    log.close()
 
 
 def test_rows_come_back_as_they_were_logged(tmp_path: Path) -> None:
@@ -57,6 +61,32 @@ def test_a_torn_last_row_is_left_out(tmp_path: Path, kept: int) -> None:
 
 def test_a_run_without_a_log_has_no_rows(tmp_path: Path) -> None:
     assert read_metrics(tmp_path / "metrics.jsonl") == []
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
+def test_the_commit_is_that_of_the_source_and_says_if_it_was_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = tmp_path / "source" / "package" / "__init__.py"
+    module.parent.mkdir(parents=True)
+    module.write_text("")
+    monkeypatch.setattr(recorder, "mg3d", SimpleNamespace(__file__=str(module)))
+    assert source_commit() is None  # outside git
+
+    def git(*words: str) -> str:
+        author = ["-c", "user.name=n", "-c", "user.email=e@example.org"]
+        command = ["git", "-C", str(module.parent), *author, *words]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+    git("init", str(module.parents[1]))
+    git("add", ".")
+    git("commit", "-m", "first")
+    commit = git("log", "--format=%H").strip()
+    assert source_commit() == commit
+    (tmp_path / "source" / "elsewhere").write_text("not of the package")
+    assert source_commit() == commit
+    module.write_text("changed = True")
+    assert source_commit() == f"{commit}+changes"
 
 
 def test_the_environment_names_versions_but_no_host_user_or_folder(tmp_path: Path) -> None:
