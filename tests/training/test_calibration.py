@@ -1,14 +1,17 @@
 """Rates are found again, used where they belong, and kept in a file."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
 from mg3d.errors import DataError
-from mg3d.training.calibration import Calibration, fit_rates, seconds_of
-from mg3d.training.work import VIEW, Load, Operation, Work
+from mg3d.training import calibration as module
+from mg3d.training.calibration import Calibration, calibrate, fit_rates, held_bytes, seconds_of
+from mg3d.training.trial import StepWork
+from mg3d.training.work import VIEW, Load, Operation, Trace, Work
 
 TRUE = {"aten.mm float32": (2e-6, 1e-11, 1e-10), "aten.exp float32": (5e-6, 0.0, 4e-10)}
 
@@ -65,6 +68,78 @@ def test_kinds_never_measured_take_the_rates_of_their_class() -> None:
     assert calibration().unknown_share(Work({**new.loads, **known.loads}, 0)) == pytest.approx(
         expected / (expected + 2e-6 + 1e-2), rel=1e-3
     )
+
+
+MB = 1e6
+
+
+class Machine:
+    """A trial whose steps take known times, of which its operators account for half."""
+
+    device = torch.device("cpu")
+    process_bytes = 300 * MB
+    work = StepWork(
+        one=Work({}, 100 * MB), two=Work({}, 120 * MB), update=Work({}, 5 * MB),
+        weights=3_000_000, trained=2_000_000,
+    )  # fmt: skip
+
+    def __init__(self, seconds_a_row: float) -> None:
+        self.seconds_a_row = seconds_a_row
+        self.sizes: list[int] = []
+        self.traced: list[int] = []
+
+    def time(self, rows: int, _repeats: int) -> float:
+        self.sizes.append(rows)
+        return rows * self.seconds_a_row
+
+    def trace(self, rows: int) -> tuple[Trace, Trace]:
+        self.traced.append(rows)
+        share = self.seconds_a_row * rows / 2
+        products = [Operation("aten.mm float32", 1e9 * rows, 0.0, 0.75 * share)]
+        return Trace(products, 0.0), Trace([Operation("aten.add float32", 0.0, 1e6, share / 4)], 0)
+
+
+def calibrated(machine: Machine, monkeypatch: pytest.MonkeyPatch, most_rows: int) -> Calibration:
+    state = (3 + 2 * 2) * 4 * MB  # weights and two moments
+    peak = machine.process_bytes + state + 1.25 * (100 + 20 * (most_rows - 1)) * MB
+    monkeypatch.setattr(module, "peak_bytes", lambda _device: peak)
+    return calibrate(machine, "32-true", most_rows)  # type: ignore[arg-type]
+
+
+def test_a_machine_is_measured_by_its_largest_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = Machine(0.01)
+    found = calibrated(machine, monkeypatch, most_rows=8)
+    assert machine.sizes == [1, 2, 8]
+    assert machine.traced == [4, 8]
+    rates = found.rates["aten.mm float32"]
+    assert rates == pytest.approx((0.0, 0.01 * 0.75 / 2 / 1e9, 0.0), abs=1e-18)
+    # 0.08 s for products of 0.03 and an update that took 0.005 and 0.01 for the same work
+    assert found.step_factor == pytest.approx(0.08 / (0.03 + 0.0075))
+    assert found.process_gb == pytest.approx(0.3)
+    assert found.held_factor == pytest.approx(1.25)
+
+
+@pytest.mark.parametrize(
+    ("seconds_a_row", "most_rows", "sizes"),
+    [
+        (0.01, 2, [1, 2]),
+        (0.01, 3, [1, 2, 3]),
+        (1.0, 50, [1, 2, 5]),  # a step may take 5 s
+        (4.0, 50, [1, 2]),
+    ],
+)
+def test_no_larger_step_is_tried_than_time_allows(
+    seconds_a_row: float, most_rows: int, sizes: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine = Machine(seconds_a_row)
+    calibrated(machine, monkeypatch, most_rows)
+    assert machine.sizes == sizes
+
+
+def test_an_update_may_hold_more_than_a_pass() -> None:
+    step = replace(Machine.work, update=Work({}, 500 * MB))
+    assert held_bytes(step, 2) == 500 * MB + 4 * 2 * MB  # with the gradients
+    assert held_bytes(Machine.work, 3) == 140 * MB
 
 
 def test_it_comes_back_from_its_file(tmp_path: Path) -> None:
