@@ -68,6 +68,21 @@ def test_the_least_change_that_fits_is_named(settings: PlanConfig) -> None:
     assert "even one volume" in advise(hopeless, STEP, CALIBRATION)
 
 
+def test_pieces_are_advised_where_only_they_fit(settings: PlanConfig) -> None:
+    loop = replace(settings.loop, batch_size=8, micro_batch_size=1)
+    wanted = replace(settings, loop=loop, devices=8)
+    whole, pieces = (
+        predict(replace(wanted, strategy=strategy), STEP, CALIBRATION).memory_gb
+        for strategy in ("ddp", "fsdp")
+    )
+    assert pieces < whole
+    tight = replace(wanted, memory_gb=(whole + pieces) / 2)
+    assert "With --strategy fsdp" in advise(tight, STEP, CALIBRATION)
+    assert "even one volume" in advise(replace(tight, strategy="fsdp"), STEP, CALIBRATION)
+    alone = replace(tight, devices=1, memory_gb=0.5)
+    assert "With --strategy fsdp" not in advise(alone, STEP, CALIBRATION)
+
+
 def test_the_command_plans_with_a_file(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], settings: PlanConfig
 ) -> None:
@@ -88,6 +103,18 @@ def test_the_command_plans_with_a_file(
     assert "disk of the store" in shown
     assert "0.0655 GB" in shown  # 1000 volumes of 32^3 in 16 bits
     assert "does not fit" in shown
+    assert "did not measure" not in shown
+    assert "calibrated on" not in shown
+
+    elsewhere = replace(found, device="another card", rates={"other": (1e-6, 0.0, 1e-9)})
+    elsewhere.save(file)
+    assert cli.main(words) == 0
+    shown = " ".join(capsys.readouterr().err.split())
+    assert "100% of the time is in operators that the calibration did not measure" in shown
+    assert "Counted on cpu, calibrated on another card" in shown
+    replace(found, precision="bf16-mixed").save(file)
+    assert cli.main(words) == 2
+    assert "was measured with precision bf16-mixed" in " ".join(capsys.readouterr().err.split())
 
 
 def test_what_cannot_be_planned_is_refused(settings: PlanConfig) -> None:
