@@ -40,7 +40,7 @@ def needed_flops(config: SwinConfig, shape: tuple[int, ...]) -> float:
             flops += 2 * tokens * (4 + 2 * config.mlp_ratio) * channels**2
             groups = box_groups(grid, config.window, block % 2 == 1, "correct", torch.device("cpu"))
             for group in groups:
-                pairs = group.token_index.numel() * (len(group.position) + group.is_padded)
+                pairs = group.token_index.numel() * (group.num_tokens + group.is_padded)
                 flops += 4 * pairs * channels
         sides = [-(-side // 2) for side in grid]
         flops += 2 * sides[0] * sides[1] * sides[2] * 16 * channels**2

@@ -10,10 +10,10 @@ from mg3d.model.window_attention import (
     AttentionKernel,
     ShippedAttention,
     SlicedAttention,
-    box_bias,
+    box_biases,
     kernel_for,
 )
-from mg3d.model.window_boxes import box_groups, num_relative_positions, zero_relative_position
+from mg3d.model.window_boxes import box_groups, num_relative_positions
 
 
 def draw(*shape: int, scale: float = 1.0) -> Tensor:
@@ -111,19 +111,18 @@ def test_padded_keys_fold_into_one() -> None:
     table = draw(num_relative_positions(window), 2)
     groups = box_groups((5, 4, 3), window, False, "correct", torch.device("cpu"))
     for group in groups:
-        n, p = len(group.position), len(group.pad_position)
+        n = group.num_tokens
+        p = group.bias_row.shape[1] - n
         q, k, v = draw(1, 2, n, 4), draw(1, 2, n, 4), draw(1, 2, n, 4)
         pad_k, pad_v = draw(1, 2, 1, 4), draw(1, 2, 1, 4)
-        positions = torch.cat([group.position, group.pad_position])
-        rows = group.position[:, None] - positions + zero_relative_position(window)
-        full_bias = table[rows].permute(2, 0, 1) / math.log(2)
+        full_bias = table[group.bias_row].permute(2, 0, 1) / math.log(2)
         expected = plain_attention(
             q,
             torch.cat([k, pad_k.expand(-1, -1, p, -1)], dim=2),
             torch.cat([v, pad_v.expand(-1, -1, p, -1)], dim=2),
             full_bias,
         )
-        bias = box_bias(table, group, window)
+        (bias,) = box_biases(table, [group])
         assert bias.shape == (2, n, n + (p > 0))
         keys, values = ((torch.cat([a, b], dim=2) if p else a) for a, b in ((k, pad_k), (v, pad_v)))
         with torch.no_grad():
@@ -138,6 +137,6 @@ def test_bias_gradient_reaches_each_relative_position_as_often_as_it_occurs() ->
     window = (2, 1, 3)
     table = torch.zeros(num_relative_positions(window), 1, requires_grad=True)
     (group,) = box_groups(window, window, False, "correct", torch.device("cpu"))
-    box_bias(table, group, window).sum().mul(math.log(2)).backward()
+    box_biases(table, [group])[0].sum().mul(math.log(2)).backward()
     pairs_x, pairs_z = torch.tensor([1.0, 2, 1]), torch.tensor([1.0, 2, 3, 2, 1])
     torch.testing.assert_close(table.grad.view(3, 5), pairs_x[:, None] * pairs_z)

@@ -31,7 +31,7 @@ from mg3d.model.token_layers import (
     split_heads,
     split_heads_backward,
 )
-from mg3d.model.window_attention import AttentionKernel, box_bias, kernel_for
+from mg3d.model.window_attention import AttentionKernel, box_biases, kernel_for
 from mg3d.model.window_boxes import (
     BoxGroup,
     RelativePositions,
@@ -111,7 +111,6 @@ class SwinBlock(nn.Module):
         plan = _Plan(
             groups=groups,
             chunks=cut_chunks(groups, len(x_BXYZC), max_tokens),
-            window=self.window,
             num_heads=self.num_heads,
             differentiable=torch.is_grad_enabled(),
             recompute=self.recompute,
@@ -144,7 +143,6 @@ class _Plan(NamedTuple):
 
     groups: tuple[BoxGroup, ...]
     chunks: tuple[Chunk, ...]
-    window: Triple
     num_heads: int
     differentiable: bool
     """Whether a backward pass may follow."""
@@ -159,7 +157,7 @@ class _Plan(NamedTuple):
     def biases(self, table: Tensor) -> list[Tensor]:
         """What the boxes of each group add to their scores, in float32 at least."""
         table = table.to(torch.promote_types(table.dtype, torch.float32))
-        return [box_bias(table, group, self.window) for group in self.groups]
+        return box_biases(table, self.groups)
 
 
 class _Inputs(NamedTuple):
@@ -168,7 +166,7 @@ class _Inputs(NamedTuple):
     plan: _Plan
     weights: BlockWeights
     biases: Sequence[Tensor]
-    """Of each group, see `box_bias`."""
+    """Of each group, see `box_biases`."""
 
     def heads(self, run: Run, entered: Entered) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, keys and values of a run."""

@@ -135,7 +135,7 @@ def split_heads(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Queries (W, H, n, d), keys and values (W, H, m, d) of boxes of one shape.
 
-    A padded box has a key more than it has tokens, for all of its padding, see `box_bias`.
+    A padded box has a key more than it has tokens, for all of its padding, see `box_biases`.
     """
     by_head = qkv_TO.view(num_boxes, -1, 3, num_heads, qkv_TO.shape[1] // (3 * num_heads))
     q, k, v = by_head.permute(2, 0, 3, 1, 4)

@@ -29,19 +29,23 @@ RelativePositions = Literal["correct", "truncated"]
 
 @dataclass(frozen=True, eq=False)
 class BoxGroup:
-    """All boxes of one shape: W boxes of n tokens, and p padded positions in each."""
+    """All boxes of one shape: W boxes of n tokens, and p padded places in each."""
 
     token_index: Tensor
     """(W, n) int64: tokens of each box, as indices into the flattened grid (z fastest)."""
-    position: Tensor
-    """(n,) int64: where a token lies in its window; a difference of two is a relative position."""
-    pad_position: Tensor
-    """(p,) int64: the same for the padded tokens, p may be 0."""
+    bias_row: Tensor
+    """(n, n + p) int64: relative position of a token to each one of its box, padded ones last, as a
+    row of the bias table; p may be 0."""
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens of a box, n."""
+        return len(self.bias_row)
 
     @property
     def is_padded(self) -> bool:
         """Whether the boxes reach beyond the grid."""
-        return len(self.pad_position) > 0
+        return self.bias_row.shape[1] > self.num_tokens
 
 
 class _Segment(NamedTuple):
@@ -131,12 +135,12 @@ def _group(
     places = torch.cartesian_prod(*(torch.arange(int(n)) for n in padded)).reshape(-1, 3)
     inside = (places < lengths).all(dim=1)
     code = _position_code(places + offsets, cut, window, relative_positions)
+    rows = code[inside][:, None] - torch.cat([code[inside], code[~inside]])
     strides = torch.tensor([grid[1] * grid[2], grid[2], 1])
     tokens = torch.tensor(starts)[:, None, :] + places[inside]
     return BoxGroup(
         token_index=(tokens * strides).sum(-1).to(device),
-        position=code[inside].to(device),
-        pad_position=code[~inside].to(device),
+        bias_row=(rows + zero_relative_position(window)).to(device),
     )
 
 

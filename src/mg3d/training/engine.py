@@ -38,6 +38,11 @@ class Autocast(MixedPrecision):
         """The inputs, untouched."""
         return data
 
+    def unscale_gradients(self, optimizer: torch.optim.Optimizer) -> None:
+        """Take the loss scale off; Fabric refuses fused optimisers, PyTorch's scaler knows them."""
+        if self.scaler is not None:
+            self.scaler.unscale_(optimizer)
+
 
 def launch(accelerator: Accelerator, precision: Precision, strategy: Strategy = "ddp") -> Fabric:
     """One process, or one of as many as torchrun started.

@@ -88,7 +88,8 @@ def build_optimizer(model: nn.Module, settings: OptimizerConfig) -> torch.optim.
     groups = parameter_groups(model, settings)
     if not groups:
         raise ConfigError("the model has no trainable parameter; nothing could be learned")
-    return kind(groups, lr=settings.lr, betas=settings.betas)
+    # fused: one pass over each parameter, where the default on a CPU takes a dozen
+    return kind(groups, lr=settings.lr, betas=settings.betas, fused=True)
 
 
 def learning_rate_scale(step: int, total_steps: int, settings: OptimizerConfig) -> float:
