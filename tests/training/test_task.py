@@ -12,6 +12,7 @@ from task_worker import (
     MODEL,
     OBJECTIVES,
     SPLIT,
+    VOCABULARY,
     make_batch,
     make_task,
     measure,
@@ -24,7 +25,9 @@ from torch.nn import functional as F
 
 from mg3d.batch import StudyBatch
 from mg3d.cli import parse
+from mg3d.objectives.masking import MaskedTokens, mask_blocks, mask_words
 from mg3d.training.pretrain import PretrainConfig
+from mg3d.training.task import needs_of
 
 # Relative to the largest loss or gradient, in float64. Measured: two processes 1.5e-15, padding
 # 1.7e-17, order of the batch 9.9e-16.
@@ -95,6 +98,84 @@ def test_the_order_of_the_batch_changes_no_loss_and_no_gradient() -> None:
     errors = [relative_error(found, expected, kind) for kind in ("share.loss", "grad.")]
     print(f"losses {errors[0]:.1e}, gradients {errors[1]:.1e}")
     assert all(error <= TOLERANCE for error in errors)
+
+
+def hidden_words(batch: StudyBatch) -> MaskedTokens:
+    return mask_words(
+        batch.token_ids, batch.word_ids, batch.study_ids, seed=CONTEXT.seed, epoch=CONTEXT.epoch,
+        vocab_size=VOCABULARY.size, mask_id=VOCABULARY.mask_id, special_ids=VOCABULARY.special_ids,
+        ratio=OBJECTIVES.masked_report.mask_ratio,
+    )  # fmt: skip
+
+
+@torch.no_grad()
+def test_every_view_is_what_passes_of_their_own_give() -> None:
+    """The task encodes clean and hidden volumes together; measured: no difference."""
+    task, batch = make_task(MODEL), make_batch()
+    model, words, rest = task.model, hidden_words(batch), (batch.token_mask, batch.clause_ids)
+    settings = OBJECTIVES.masked_volume
+    blocks = mask_blocks(
+        batch.volume_ids, MODEL.grid, seed=CONTEXT.seed, epoch=CONTEXT.epoch,
+        block=settings.block, ratio=settings.mask_ratio,
+    )  # fmt: skip
+    text, masked = (model.encode_text(ids, *rest) for ids in (batch.token_ids, words.token_ids))
+    image, hidden = (
+        model.encode_image(volumes)
+        for volumes in (batch.image, batch.image.masked_fill(blocks, 0.0))
+    )
+    fused = model.fuse_clean(image, text)
+    logits, clauses = model.masked_report(masked, image, words.masked_positions)
+    image_embedding, text_embedding = model.plain_embeddings(image, text)
+    fused_pair, plain_pair = model.global_pair(image, text, fused)
+    aggregated, aggregation_anchor, clause_visual = model.aggregation(image, text, fused)
+    expected = {
+        "image_embedding": image_embedding,
+        "text_embedding": text_embedding,
+        "fused_pair": fused_pair,
+        "plain_pair": plain_pair,
+        "aggregated": aggregated,
+        "aggregation_anchor": aggregation_anchor,
+        "clause_visual": clause_visual,
+        "clause_reference": model.reference_clauses(batch.token_ids, *rest),
+        "token_logits": logits,
+        "clause_reconstruction": clauses,
+        "clause_target": model.clause_targets(text),
+        "reconstruction": model.masked_volume(hidden, text),
+    }
+    views = task.views(batch, CONTEXT, needs_of(task.terms))
+    for name, value in expected.items():
+        found = {name: getattr(views, name)}
+        assert relative_error(found, {name: value}, name) <= TOLERANCE, name
+    assert torch.equal(views.voxel_mask, blocks)
+    assert torch.equal(views.token_targets, batch.token_ids[words.masked_positions])
+
+
+def test_hidden_voxels_are_seen_in_the_clean_volume_alone() -> None:
+    task, batch = make_task(MODEL), make_batch()
+    batch.image.requires_grad_()
+    views = task.views(batch, CONTEXT, needs_of(task.terms))
+    seen = {}
+    for name in ("reconstruction", "image_embedding"):
+        view = getattr(views, name)
+        read_out = torch.rand(view.shape, generator=torch.Generator().manual_seed(0)).double()
+        (gradient,) = torch.autograd.grad((view * read_out).sum(), batch.image, retain_graph=True)
+        seen[name] = gradient != 0
+    assert 0.4 < views.voxel_mask.double().mean() < 0.6
+    assert not (seen["reconstruction"] & views.voxel_mask).any()
+    assert (seen["reconstruction"] | views.voxel_mask).all()
+    assert seen["image_embedding"].all()
+
+
+def test_hidden_words_are_asked_for_and_not_seen() -> None:
+    task, batch = make_task(MODEL), make_batch()
+    words = hidden_words(batch)
+    hidden = words.masked_positions & (words.token_ids != batch.token_ids)  # a tenth is kept
+    assert hidden.sum() >= 4
+    other = replace(batch, token_ids=batch.token_ids.where(~hidden, 64 - batch.token_ids))
+    given, changed = (task.views(b, CONTEXT, needs_of(task.terms)) for b in (batch, other))
+    assert torch.equal(given.token_logits, changed.token_logits)
+    assert not torch.equal(given.token_targets, changed.token_targets)
+    assert not torch.equal(given.text_embedding, changed.text_embedding)
 
 
 def small_settings(recipe: str, tmp_path) -> tuple:

@@ -19,7 +19,8 @@ from mg3d.training.settings import TrainingConfig
 from mg3d.training.trial import StepWork, Trial
 
 _REPLAY = 1.25  # micro-batches encode once more, forward only: a quarter of a step
-_FLOAT = 4  # bytes of a weight, a gradient or a moment
+_FLOAT = 4  # bytes of a weight, a gradient, a moment or a voxel
+_HU = 2  # bytes of a voxel on its way
 _MUCH_UNKNOWN = 0.1  # share of a prediction that rests on operators never measured
 
 
@@ -117,7 +118,7 @@ def predict(settings: PlanConfig, step: StepWork, calibration: Calibration) -> P
     num_checkpoints = settings.loop.keep_checkpoints + settings.loop.keep_best
     volumes = settings.num_volumes
     voxels = math.prod(settings.model.grid)
-    images_gb = share * voxels * _FLOAT / GB
+    images_gb = rows * voxels * (_FLOAT + _HU) / GB
     return Plan(
         rows=rows,
         step_seconds=seconds,
@@ -128,7 +129,7 @@ def predict(settings: PlanConfig, step: StepWork, calibration: Calibration) -> P
         hours=seconds * settings.loop.steps / 3600,
         run_gb=(num_checkpoints + 1) * checkpoint_gb + step.weights * _FLOAT / GB,
         epoch_hours=seconds * volumes / settings.loop.batch_size / 3600 if volumes else None,
-        store_gb=volumes * voxels * 2 / GB if volumes else None,
+        store_gb=volumes * voxels * _HU / GB if volumes else None,
     )
 
 
