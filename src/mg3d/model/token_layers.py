@@ -52,31 +52,38 @@ class BlockWeights(NamedTuple):
 
 
 class WeightGradients:
-    """Sums over chunks, one for each parameter that asks for its gradient."""
+    """Sums over chunks, one for each parameter that asks for its gradient.
+
+    The first share becomes the sum. Filling sums with zeros and reading them again would cost a
+    third of the encoder's time where there are few tokens a weight.
+    """
 
     def __init__(self, weights: BlockWeights, needed: Sequence[bool]) -> None:
         named = zip(weights._asdict().items(), needed, strict=True)
-        self._sums = {name: torch.zeros_like(value) for (name, value), need in named if need}
+        self._dtypes = {name: value.dtype for (name, value), need in named if need}
+        self._sums: dict[str, Tensor] = {}
 
     def wants(self, name: str) -> bool:
         """Whether anybody asked for this one."""
-        return name in self._sums
+        return name in self._dtypes
 
     def add(self, name: str, part: Tensor) -> None:
-        """Add a chunk's share."""
+        """Add a chunk's share, a tensor that nobody else holds."""
         if name in self._sums:
             self._sums[name] += part
+        elif self.wants(name):
+            self._sums[name] = part.to(self._dtypes[name])
 
     def add_linear(self, layer: str, grad_TO: Tensor, x_TI: Tensor) -> None:
         """Add the shares of a linear layer's weight and bias."""
-        if self.wants(f"{layer}_weight"):
-            total = self._sums[f"{layer}_weight"]
-            if total.dtype == x_TI.dtype:
-                torch.addmm(total, grad_TO.t(), x_TI, out=total)
-            else:
-                total += weight_gradient(grad_TO, x_TI)
-        if self.wants(f"{layer}_bias"):
-            self._sums[f"{layer}_bias"] += grad_TO.sum(dim=0)
+        weight, bias = f"{layer}_weight", f"{layer}_bias"
+        total = self._sums.get(weight)
+        if total is not None and total.dtype == x_TI.dtype:
+            torch.addmm(total, grad_TO.t(), x_TI, out=total)
+        elif self.wants(weight):
+            self.add(weight, weight_gradient(grad_TO, x_TI))
+        if self.wants(bias):
+            self.add(bias, grad_TO.sum(dim=0))
 
     def in_order(self) -> tuple[Tensor | None, ...]:
         """The sums in the order of `BlockWeights`."""
