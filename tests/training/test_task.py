@@ -112,6 +112,7 @@ def hidden_words(batch: StudyBatch) -> MaskedTokens:
 def test_every_view_is_what_passes_of_their_own_give() -> None:
     """The task encodes clean and hidden volumes together; measured: no difference."""
     task, batch = make_task(MODEL), make_batch()
+    batch = replace(batch, volume_ids=tuple(f"{name}_2" for name in batch.study_ids))
     model, words, rest = task.model, hidden_words(batch), (batch.token_mask, batch.clause_ids)
     settings = OBJECTIVES.masked_volume
     blocks = mask_blocks(
