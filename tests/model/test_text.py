@@ -57,9 +57,11 @@ def one_by_one(encoder: TextEncoder) -> Tensor:
 
 @pytest.mark.parametrize("specials", [{}, {"start_id": CLS, "end_id": SEP}, {"end_id": SEP}])
 @pytest.mark.parametrize("token_skip", [False, True])
+@pytest.mark.parametrize("least", [1, 64])  # a group for each clause, and one for all
 def test_clauses_and_their_gradients_equal_encoding_one_by_one(
-    specials: dict[str, int], token_skip: bool
+    least: int, specials: dict[str, int], token_skip: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("mg3d.model.text.LEAST_CLAUSES", least)
     encoder = build(clause_scope="clause", token_skip=token_skip, **specials)
     hidden, mask = encoder(IDS, MASK, CLAUSES)
     expected = one_by_one(encoder)

@@ -103,8 +103,11 @@ def clip_gradients(task: TrainingTask, limit: float) -> Tensor:
         The norm before, (), where the gradients are: reading it would wait for a GPU.
     """
     parameters = [p for p in task.parameters() if p.requires_grad and p.grad is not None]
-    norm = whole(torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None]))
-    torch.nn.utils.clip_grads_with_norm_(parameters, limit if limit > 0 else math.inf, norm)
+    grads = [p.grad for p in parameters if p.grad is not None]
+    norm = whole(torch.nn.utils.get_total_norm(grads, foreach=True))
+    torch.nn.utils.clip_grads_with_norm_(
+        parameters, limit if limit > 0 else math.inf, norm, foreach=True
+    )
     return norm
 
 
