@@ -120,7 +120,7 @@ def test_autocast_covers_both_passes() -> None:
     rounding = relative_error(whole, undivided(case), "grad.")
     print(f"bfloat16: {error:.1e} between them, {rounding:.1e} to float64")
     assert rounding > 2e-2  # autocast is on at all
-    assert error <= 1e-2  # measured: 7.3e-3
+    assert error <= 2e-3  # measured: 6.7e-4; 7.3e-3 with the losses' own backward pass in it
 
 
 class Noisy(nn.Module):

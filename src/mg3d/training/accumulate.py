@@ -61,8 +61,9 @@ def accumulate(
         draws.append(_RandomState.now(fabric.device))
         seen.append(wrapped(part.to(fabric.device), step, TrainingTask.features))
     cached, counts = join_rows(seen), _sum([views.counts for views in seen]).over_ranks()
-    with fabric.autocast():
-        shares, gradients = _coupled(task, cached, without_voxels(batch, fabric.device), step)
+    # Not under autocast: losses are in float32 anyway, but products of this backward pass would be
+    # rounded, as no other's are.
+    shares, gradients = _coupled(task, cached, without_voxels(batch, fabric.device), step)
     shares.setdefault("loss.total", torch.zeros((), device=fabric.device))
     first = 0
     for number, (part, drawn) in enumerate(zip(parts, draws, strict=True)):
