@@ -207,8 +207,12 @@ class Harness:
         process = self._start(words, None)
         while process.is_alive() and _cpu_s(process.pid) < moment * extent.cpu_s:
             time.sleep(POLL_S)
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGTERM if way == "SIGTERM" else signal.SIGKILL)
+        kind = signal.SIGTERM if way == "SIGTERM" else signal.SIGKILL
+        with contextlib.suppress(ProcessLookupError):  # it may have ended
+            try:
+                os.killpg(process.pid, kind)
+            except ProcessLookupError:  # it has no group yet
+                os.kill(process.pid, kind)
         return self._wait(words, process)
 
     def _start(self, words: Sequence[str], change: Callable[..., None] | None, *given: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import pytest
 import torch
 
 from mg3d.batch import StudyBatch
@@ -45,10 +46,13 @@ def test_moving_keeps_names() -> None:
     assert batch.to("meta").identities().device.type == "meta"  # sent along, not made there
 
 
-def test_every_hu_of_16_bits_is_scaled_on_arrival_as_scale_hu_does() -> None:
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_every_hu_of_16_bits_is_scaled_on_arrival_as_scale_hu_does(device: str) -> None:
+    if device == "cuda" and not torch.cuda.is_available():
+        pytest.skip("no GPU")
     hu = torch.arange(-(2**15), 2**15, dtype=torch.int16).view(1, 1, 32, 32, 64)
     batch = replace(make(("v",), ("s",), ("p",), ("r",)), image=hu)
-    assert torch.equal(batch.to("cpu").image, torch.from_numpy(scale_hu(hu.numpy())))
+    assert torch.equal(batch.to(device).image.cpu(), torch.from_numpy(scale_hu(hu.numpy())))
     assert batch.image is hu  # the sender's
     part = replace(batch, image=hu[:, :, 3:5])
     assert torch.equal(part.to("cpu").image, torch.from_numpy(scale_hu(hu[:, :, 3:5].numpy())))

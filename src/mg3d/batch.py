@@ -57,7 +57,7 @@ class StudyBatch:
         return sent
 
     def pin_memory(self) -> Self:
-        """The same batch in page-locked memory (called by the data loader)."""
+        """The same batch in page-locked memory (a reader calls it)."""
         return self._each(Tensor.pin_memory)
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> Self:

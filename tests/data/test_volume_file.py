@@ -13,6 +13,7 @@ from mg3d.data.volume_file import (
     is_intact,
     map_voxels,
     read_header,
+    read_voxels,
 )
 from mg3d.errors import DataError
 
@@ -65,6 +66,29 @@ def test_voxels_are_mapped_and_read_only(path: Path) -> None:
     assert not voxels.flags.owndata
     with pytest.raises(ValueError, match="read-only"):
         voxels[0, 0, 0] = 1
+
+
+def test_voxels_are_read_to_where_they_are_wanted(hu: np.ndarray, path: Path) -> None:
+    batch = np.zeros((3, *hu.shape), np.int16)
+    read_voxels(path, "here", batch[1])
+    assert np.array_equal(batch[1], hu)
+    assert not batch[[0, 2]].any()
+    with pytest.raises(DataError, match=r"here: \(3, 4, 5\) voxels instead of \(5, 4, 3\)"):
+        read_voxels(path, "here", np.zeros((5, 4, 3), np.int16))
+    with pytest.raises(TypeError, match="contiguous"):  # a copy would be filled instead
+        read_voxels(path, "here", np.zeros((5, 4, 3), np.int16).T)
+    with pytest.raises(DataError, match="here: No such file"):
+        read_voxels(path.with_name("none"), "here", batch[0])
+
+
+def test_a_file_that_is_cut_off_while_it_is_read_is_damaged(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    header = read_header(path, "here")
+    monkeypatch.setattr("mg3d.data.volume_file._read_header", lambda *_: header)
+    path.write_bytes(path.read_bytes()[:-7])
+    with pytest.raises(DataError, match=r"here: the file is damaged \(it was cut off while"):
+        read_voxels(path, "here", np.zeros(header.shape, np.int16))
 
 
 @pytest.mark.parametrize("cut", [-2, -1, 5, 0, 300])

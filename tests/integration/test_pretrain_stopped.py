@@ -141,11 +141,11 @@ def test_a_full_disk_at_any_write_loses_nothing(settings, tmp_path: Path, monkey
             assert_same_bits(whole.run, config.run)
 
 
-def test_another_number_of_reading_processes_goes_on_in_the_middle_of_an_epoch(
+def test_another_number_of_readers_goes_on_in_the_middle_of_an_epoch(
     settings, tmp_path: Path, monkeypatch
 ) -> None:
     loop = LoopConfig(steps=8, batch_size=4, checkpoint_every=5, log_every=1, shortcut_every=0)
-    alone = settings(run=tmp_path / "alone", loop=loop)
+    alone = settings(run=tmp_path / "alone", loop=loop, num_workers=0)
     helped = settings(run=tmp_path / "helped", loop=loop, num_workers=2)
     pretrain(alone)
     with monkeypatch.context() as patch:

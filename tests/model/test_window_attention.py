@@ -112,10 +112,10 @@ def test_padded_keys_fold_into_one() -> None:
     groups = box_groups((5, 4, 3), window, False, "correct", torch.device("cpu"))
     for group in groups:
         n = group.num_tokens
-        p = group.bias_row.shape[1] - n
+        p = group.bias_rows.shape[1] - n
         q, k, v = draw(1, 2, n, 4), draw(1, 2, n, 4), draw(1, 2, n, 4)
         pad_k, pad_v = draw(1, 2, 1, 4), draw(1, 2, 1, 4)
-        full_bias = table[group.bias_row].permute(2, 0, 1) / math.log(2)
+        full_bias = table[group.bias_rows].permute(2, 0, 1) / math.log(2)
         expected = plain_attention(
             q,
             torch.cat([k, pad_k.expand(-1, -1, p, -1)], dim=2),

@@ -76,7 +76,7 @@ def test_positions_give_the_relative_position(grid: Triple, window: Triple, shif
         expected = (difference[..., 0] * rows[1] + difference[..., 1]) * rows[2] + difference[
             ..., 2
         ]
-        assert torch.equal(group.bias_row[:, : group.num_tokens], expected)
+        assert torch.equal(group.bias_rows[:, : group.num_tokens], expected)
 
 
 @settings(max_examples=40, deadline=None)
@@ -84,8 +84,8 @@ def test_positions_give_the_relative_position(grid: Triple, window: Triple, shif
 def test_padding_completes_every_unshifted_window(grid: Triple, window: Triple) -> None:
     for group in cut(grid, window, shifted=False):
         size = math.prod(effective_window(grid, window))
-        assert group.bias_row.shape == (group.token_index.shape[1], size)
-        assert all(len(row.unique()) == size for row in group.bias_row)
+        assert group.bias_rows.shape == (group.token_index.shape[1], size)
+        assert all(len(row.unique()) == size for row in group.bias_rows)
         assert group.is_padded == (group.num_tokens < size)
 
 
@@ -93,8 +93,8 @@ def test_every_relative_position_stays_in_the_table() -> None:
     window = (4, 3, 2)
     for index in ("correct", "truncated"):
         for group in cut((3, 7, 9), window, True, index):
-            assert group.bias_row.min() >= 0
-            assert group.bias_row.max() < num_relative_positions(window)
+            assert group.bias_rows.min() >= 0
+            assert group.bias_rows.max() < num_relative_positions(window)
 
 
 def test_truncated_reads_the_flat_index_of_the_nominal_window() -> None:
@@ -102,11 +102,11 @@ def test_truncated_reads_the_flat_index_of_the_nominal_window() -> None:
     # twelve tokens take the first twelve places of the nominal window: one row of 7 and 5 more
     rows_y = rows_z = 13
     expected = [*range(7), *range(rows_z, rows_z + 5)]
-    to_first = group.bias_row[:, 0] - zero_relative_position((7, 7, 7))
+    to_first = group.bias_rows[:, 0] - zero_relative_position((7, 7, 7))
     assert to_first.tolist() == expected
     (right,) = cut((2, 3, 2), (7, 7, 7), False, "correct")
     places = [(x * rows_y + y) * rows_z + z for x in range(2) for y in range(3) for z in range(2)]
-    assert (right.bias_row[:, 0] - zero_relative_position((7, 7, 7))).tolist() == places
+    assert (right.bias_rows[:, 0] - zero_relative_position((7, 7, 7))).tolist() == places
 
 
 @pytest.mark.parametrize(("shifted", "count"), [(False, 1), (True, 12)])

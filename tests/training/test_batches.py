@@ -24,7 +24,7 @@ def run_batches(start: int = 0, rank: int = 0, world_size: int = 1) -> RunBatche
 
 def test_a_run_has_as_many_batches_as_steps_across_epochs() -> None:
     batches = list(run_batches())
-    assert len(batches) == len(run_batches()) == STEPS
+    assert len(batches) == STEPS
     first, second = list(chain(*batches[:3])), list(chain(*batches[3:6]))
     assert len(set(first)) == len(set(second)) == 12  # nobody twice in an epoch
     assert first != second
@@ -33,7 +33,6 @@ def test_a_run_has_as_many_batches_as_steps_across_epochs() -> None:
 @pytest.mark.parametrize("start", range(STEPS + 1))
 def test_from_any_step_on_come_the_batches_of_the_whole_run(start: int) -> None:
     assert list(run_batches(start)) == list(run_batches())[start:]
-    assert len(run_batches(start)) == STEPS - start
 
 
 @pytest.mark.parametrize("world_size", [2, 4])
@@ -72,7 +71,7 @@ def test_reading_goes_as_far_ahead_as_it_says(dataset, num_workers: int) -> None
     for number in range(5):
         next(reading)
         assert len(asked) == number + 1 + AHEAD * num_workers
-    assert threads() == num_workers
+    assert 1 <= threads() <= num_workers  # one starts where none is idle
     reading.close()  # as a loop does that is left early
     assert threads() == 0
 
@@ -91,3 +90,12 @@ def test_a_damaged_volume_stops_the_reading_where_it_is_due(dataset) -> None:
 
 def threads() -> int:
     return sum(thread.name.startswith("reader") for thread in threading.enumerate())
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+def test_pinned_batches_are_scaled_on_a_gpu_to_the_same_bits(dataset) -> None:
+    found = list(read_batches(dataset, run_batches(), num_workers=2, pin_memory=True))
+    for batch, rows in zip(found, run_batches(), strict=True):
+        assert batch.image.is_pinned()
+        scaled = batch.to("cuda", non_blocking=True).image
+        assert torch.equal(scaled.cpu(), torch.stack([dataset[row].image for row in rows]))

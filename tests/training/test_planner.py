@@ -27,11 +27,15 @@ CALIBRATION = Calibration(
 )  # fmt: skip
 
 
+VOLUME_GB = 32**3 * (4 + 2 + (2 * 2 + 1) * 2) / GB
+"""As the model sees it, its HU, and on a CPU those of the batches that two readers have ready."""
+
+
 def test_what_a_device_takes(settings: PlanConfig) -> None:
     loop = replace(settings.loop, batch_size=8)
     one = replace(settings, loop=loop)
     predicted = predict(one, STEP, CALIBRATION)
-    images = 8 * 32**3 * 6 / GB
+    images = 8 * VOLUME_GB
     state = (3 + 2 * 2) * 1e6 * 4 / GB  # weights and two moments
     assert predicted.memory_gb == pytest.approx(0.5 + state + 1.5 * 0.8 + images)
     seconds = 10 * 1e-3 + (2e9 + 7 * 1e9) * 1e-10 + 0.1 + 0.01
@@ -57,7 +61,7 @@ def test_the_update_counts_where_it_holds_most(settings: PlanConfig) -> None:
     heavy = replace(STEP, update=replace(STEP.update, held_bytes=1 * GB))
     alone = replace(settings, loop=replace(settings.loop, batch_size=1))
     predicted = predict(alone, heavy, CALIBRATION).memory_gb
-    assert predicted == pytest.approx(0.5 + 0.028 + 1.5 * 1.008 + 32**3 * 6 / GB)
+    assert predicted == pytest.approx(0.5 + 0.028 + 1.5 * 1.008 + VOLUME_GB)
 
 
 def test_the_least_change_that_fits_is_named(settings: PlanConfig) -> None:

@@ -1,8 +1,7 @@
 """StudyDataset: rows of a store as model inputs; `collate` puts them into a StudyBatch.
 
-Reports are tokenised once, volumes are mapped when asked for. Rows and reports lie in blocks, which
-take a tenth of the memory of objects and stay shared where worker processes read. Nothing here is
-random: an item depends on its row and on nothing else.
+Reports are tokenised once, volumes are read when a batch is made. Rows and reports are `packed`.
+Nothing here is random: an item depends on its row and on nothing else.
 """
 
 from collections.abc import Sequence
@@ -30,16 +29,15 @@ _LENGTH_MULTIPLE = 8
 class StudyItem:
     """One volume with the report of its study."""
 
-    hu: npt.NDArray[np.int16]
-    """(X, Y, Z), mapped from the store; read from the disk where it is touched."""
+    store: VolumeStore
     report: TokenizedReport
     row: StoreRow
     pad_token_id: int
 
     @property
     def image(self) -> Tensor:
-        """(1, X, Y, Z) float32 in [0, 1]."""
-        return torch.from_numpy(scale_hu(self.hu))[None]
+        """(1, X, Y, Z) float32 in [0, 1], read now."""
+        return torch.from_numpy(scale_hu(self.store.read_hu(self.row.volume_id)))[None]
 
 
 class StudyDataset(Dataset[StudyItem]):
@@ -79,7 +77,7 @@ class StudyDataset(Dataset[StudyItem]):
     def __getitem__(self, index: int) -> StudyItem:
         row = self.rows[index]
         return StudyItem(
-            hu=self.store.read_hu(row.volume_id),
+            store=self.store,
             report=self._reports[int(self._report_of[index])],
             row=row,
             pad_token_id=self.pad_token_id,
@@ -116,7 +114,7 @@ def collate(items: Sequence[StudyItem]) -> StudyBatch:
     sizes = torch.tensor([len(report.token_ids) for report in reports])
     labels = np.array([item.row.labels for item in items], dtype=np.float32)
     return StudyBatch(
-        image=_stack([item.hu for item in items]),
+        image=_read_volumes(items),
         token_ids=_pad([r.token_ids for r in reports], length, items[0].pad_token_id),
         token_mask=torch.arange(length) < sizes[:, None],
         clause_ids=_pad([r.clause_ids for r in reports], length, 0),
@@ -129,11 +127,12 @@ def collate(items: Sequence[StudyItem]) -> StudyBatch:
     )
 
 
-def _stack(volumes: Sequence[npt.NDArray[np.int16]]) -> Tensor:
+def _read_volumes(items: Sequence[StudyItem]) -> Tensor:
     """(B, 1, X, Y, Z) int16, read from the store to where it is to be."""
-    images = torch.empty((len(volumes), 1, *volumes[0].shape), dtype=torch.int16)
-    for image, hu in zip(images.numpy()[:, 0], volumes, strict=True):
-        np.copyto(image, hu)  # torch would warn of an array that is read only
+    grid = items[0].store.settings.geometry.grid
+    images = torch.empty((len(items), 1, *grid), dtype=torch.int16)
+    for image, item in zip(images.numpy()[:, 0], items, strict=True):
+        item.store.read_hu_into(image, item.row.volume_id)
     return images
 
 

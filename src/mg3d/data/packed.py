@@ -1,8 +1,7 @@
-"""Packed rows and reports: a corpus as a few blocks of numbers that worker processes share.
+"""Packed rows and reports: a corpus as a few blocks of numbers, a tenth of what objects would take.
 
-Lists of Python objects do not stay shared: every look at an object writes to its reference count,
-so each worker of a loader ends up with a copy of its own. Blocks of a tensor are only read; under
-fork they stay shared, under spawn and forkserver torch hands them over without copying.
+Whoever reads a `StudyDataset` through worker processes of PyTorch shares them, too: every look at a
+Python object writes to its reference count, so that each worker ends up with a copy of its own.
 """
 
 import json

@@ -15,7 +15,7 @@ from mg3d.randomness import rng
 
 
 class EpochSampler(Sampler[list[int]]):
-    """Lists of row numbers for `torch.utils.data.DataLoader(batch_sampler=...)`.
+    """Lists of row numbers; a ``batch_sampler`` for PyTorch's `DataLoader` as well.
 
     Every epoch has ``num_rows // batch_size`` global batches; the rows left over, others in each
     epoch, wait for the next one, since a smaller last batch would weigh its rows more.

@@ -19,7 +19,7 @@ from mg3d.data.splits import Split, SplitConfig
 from mg3d.data.text.clauses import ClauseRule
 from mg3d.data.text.reports import Report
 from mg3d.data.volume import Volume
-from mg3d.data.volume_file import VolumeHeader, map_voxels, read_header
+from mg3d.data.volume_file import VolumeHeader, map_voxels, read_header, read_voxels
 from mg3d.errors import DataError
 from mg3d.files import sha256
 
@@ -192,6 +192,14 @@ class VolumeStore:
         """
         return map_voxels(volume_path(self.path, volume_id), self._header(volume_id))
 
+    def read_hu_into(self, out: npt.NDArray[np.int16], volume_id: str) -> None:
+        """Read the same voxels into a contiguous array of the store's grid.
+
+        Raises:
+            DataError: If the file is missing or damaged.
+        """
+        read_voxels(volume_path(self.path, volume_id), self._place(volume_id), out)
+
     def read_volume(self, volume_id: str) -> Volume:
         """The same voxels with the affine from grid index to patient mm.
 
@@ -211,7 +219,10 @@ class VolumeStore:
         return self._header(volume_id).facts
 
     def _header(self, volume_id: str) -> VolumeHeader:
-        return read_header(volume_path(self.path, volume_id), f"{self.path}, volume {volume_id!r}")
+        return read_header(volume_path(self.path, volume_id), self._place(volume_id))
+
+    def _place(self, volume_id: str) -> str:
+        return f"{self.path}, volume {volume_id!r}"
 
 
 def volume_path(store: Path, volume_id: str) -> Path:

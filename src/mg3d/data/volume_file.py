@@ -6,7 +6,10 @@ being read twice.
 """
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -65,17 +68,53 @@ def read_header(path: Path, place: str) -> VolumeHeader:
     Raises:
         DataError: If the file is missing, cut off or damaged.
     """
+    with _opened(path, place) as stream:
+        return _read_header(stream, place)
+
+
+def read_voxels(path: Path, place: str, out: npt.NDArray[np.int16]) -> None:
+    """Read the voxels of a file to where they are wanted: one copy, and no page of it mapped.
+
+    Args:
+        path: The file.
+        place: Begins the message of an error.
+        out: (X, Y, Z) contiguous, of the shape that the file has.
+
+    Raises:
+        DataError: If the file is missing, cut off, damaged, or of another shape.
+    """
+    with _opened(path, place) as stream:
+        header = _read_header(stream, place)
+        if header.shape != out.shape:
+            raise DataError(
+                f"{place}: {header.shape} voxels instead of {out.shape}. Run `mg3d prepare` with "
+                "the same options again; only what is missing or damaged is made."
+            )
+        stream.seek(header.begin)
+        rest = out.data.cast("B")
+        while rest:
+            num_bytes = stream.readinto(rest)
+            if not num_bytes:
+                raise _damaged(place, "it was cut off while it was read")
+            rest = rest[num_bytes:]
+
+
+@contextmanager
+def _opened(path: Path, place: str) -> Iterator[FileIO]:
     try:
-        with path.open("rb") as stream:
-            begin = stream.read(_LENGTH_BYTES)
-            begin += stream.read(min(int.from_bytes(begin, "little"), _LONGEST_HEADER))
-            size = stream.seek(0, 2)
+        with FileIO(path) as stream:
+            yield stream
     except OSError as error:
         raise DataError(
             f"{place}: {error.strerror}. Run `mg3d prepare` with the same options again; only what "
             "is missing is made."
         ) from error
-    return _parse(begin, size, place)
+
+
+def _read_header(stream: FileIO, place: str) -> VolumeHeader:
+    begin = stream.read(_LENGTH_BYTES)
+    begin += stream.read(min(int.from_bytes(begin, "little"), _LONGEST_HEADER))
+    return _parse(begin, stream.seek(0, 2), place)
 
 
 def header_of(content: bytes, place: str) -> VolumeHeader:
@@ -98,11 +137,15 @@ def _parse(begin: bytes, size: int, place: str) -> VolumeHeader:
             raise ValueError("size or type of the voxels")
         facts: dict[str, Any] = json.loads(header["__metadata__"][_METADATA_KEY])
     except (KeyError, TypeError, ValueError) as error:
-        raise DataError(
-            f"{place}: the file is damaged ({type(error).__name__}). Run `mg3d prepare` with the "
-            "same options again; only what is missing or damaged is made."
-        ) from error
+        raise _damaged(place, type(error).__name__) from error
     return VolumeHeader(facts, (x, y, z), len(begin), sha256(begin))
+
+
+def _damaged(place: str, how: str) -> DataError:
+    return DataError(
+        f"{place}: the file is damaged ({how}). Run `mg3d prepare` with the same options again; "
+        "only what is missing or damaged is made."
+    )
 
 
 def map_voxels(path: Path, header: VolumeHeader) -> npt.NDArray[np.int16]:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import save
 from torch import Tensor
 
+from mg3d import hu_window
 from mg3d.evaluation.bootstrap import Array
 from mg3d.evaluation.metrics import auroc
 from mg3d.evaluation.zero_shot import FindingScores
@@ -138,7 +139,7 @@ def _middle_of_best_token(similarity: Tensor, shape: tuple[int, ...]) -> tuple[i
 def _grey(image: NDArray[np.float32]) -> NDArray[np.uint8]:
     """[0, 1] of HU [-1000, 1000] to 8 bits of the shown window."""
     low, high = WINDOW_HU
-    hu = image * 2000.0 - 1000.0
+    hu = image * hu_window.WIDTH_HU + hu_window.WINDOW_HU[0]
     return np.asarray((np.clip((hu - low) / (high - low), 0, 1) * 255).round(), dtype=np.uint8)
 
 

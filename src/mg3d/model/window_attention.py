@@ -49,11 +49,11 @@ def box_biases(table: Tensor, groups: Sequence[BoxGroup]) -> list[Tensor]:
     # looked up at once, since a grid may have many small groups, and from a table by heads: 0.36 ms
     # with its backward, where table[rows] takes 1.5 (window 7)
     by_head = (table * LOG2_E).t().contiguous()
-    found = by_head.index_select(1, torch.cat([group.bias_row.flatten() for group in groups]))
+    found = by_head.index_select(1, torch.cat([group.bias_rows.flatten() for group in groups]))
     biases = []
-    sizes = [group.bias_row.numel() for group in groups]
+    sizes = [group.bias_rows.numel() for group in groups]
     for group, bias in zip(groups, torch.split(found, sizes, dim=1), strict=True):
-        num_tokens, num_keys = group.bias_row.shape
+        num_tokens, num_keys = group.bias_rows.shape
         real = bias.view(-1, num_tokens, num_keys)
         if group.is_padded:
             real, padded = torch.split(real, [num_tokens, num_keys - num_tokens], dim=2)

@@ -7,8 +7,8 @@ between cuts attends within itself only. So nothing is rolled or masked here; bo
 form a group that is computed together.
 
 A box that sticks out of the grid holds padding. Padded tokens are zeros after the normalisation, so
-as keys they all equal the bias of the key projection; they differ in their position only, and their
-positions are handed on for that. As queries nobody reads them and they are left out.
+as keys they all equal the bias of the key projection; they differ in their position only, of which
+`BoxGroup.bias_rows` tells. As queries nobody reads them and they are left out.
 
 Invariant: over all groups, `BoxGroup.token_index` names every token of the grid exactly once.
 """
@@ -33,19 +33,19 @@ class BoxGroup:
 
     token_index: Tensor
     """(W, n) int64: tokens of each box, as indices into the flattened grid (z fastest)."""
-    bias_row: Tensor
+    bias_rows: Tensor
     """(n, n + p) int64: relative position of a token to each one of its box, padded ones last, as a
     row of the bias table; p may be 0."""
 
     @property
     def num_tokens(self) -> int:
         """Tokens of a box, n."""
-        return len(self.bias_row)
+        return len(self.bias_rows)
 
     @property
     def is_padded(self) -> bool:
         """Whether the boxes reach beyond the grid."""
-        return self.bias_row.shape[1] > self.num_tokens
+        return self.bias_rows.shape[1] > self.num_tokens
 
 
 class _Segment(NamedTuple):
@@ -140,7 +140,7 @@ def _group(
     tokens = torch.tensor(starts)[:, None, :] + places[inside]
     return BoxGroup(
         token_index=(tokens * strides).sum(-1).to(device),
-        bias_row=(rows + zero_relative_position(window)).to(device),
+        bias_rows=(rows + zero_relative_position(window)).to(device),
     )
 
 

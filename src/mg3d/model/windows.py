@@ -9,9 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from mg3d.errors import ConfigError
-
-IMAGE_HU = (-1000.0, 1000.0)
-"""HU at 0 and at 1 of the images in a batch."""
+from mg3d.hu_window import WINDOW_HU
 
 
 class HuWindows(nn.Module):
@@ -30,15 +28,15 @@ class HuWindows(nn.Module):
     def __init__(self, windows_hu: tuple[tuple[float, float], ...]) -> None:
         super().__init__()
         for low, high in windows_hu:
-            if not IMAGE_HU[0] <= low < high <= IMAGE_HU[1]:
+            if not WINDOW_HU[0] <= low < high <= WINDOW_HU[1]:
                 raise ConfigError(
                     f"encoder.windows_hu: ({low:g}, {high:g}) HU is no window; low < high within "
-                    f"[{IMAGE_HU[0]:g}, {IMAGE_HU[1]:g}] is allowed, e.g. (-160, 240)."
+                    f"[{WINDOW_HU[0]:g}, {WINDOW_HU[1]:g}] is allowed, e.g. (-160, 240)."
                 )
         self.num_channels = max(1, len(windows_hu))
         self.windows_hu = windows_hu
-        width = IMAGE_HU[1] - IMAGE_HU[0]
-        lows = torch.tensor([(low - IMAGE_HU[0]) / width for low, _ in windows_hu])
+        width = WINDOW_HU[1] - WINDOW_HU[0]
+        lows = torch.tensor([(low - WINDOW_HU[0]) / width for low, _ in windows_hu])
         scales = torch.tensor([width / (high - low) for low, high in windows_hu])
         # constants of the configuration, not weights
         self.register_buffer("low", lows.view(-1, 1, 1, 1), persistent=False)

@@ -1,16 +1,15 @@
 """Which studies each step sees, from any step on, and how they are read ahead of the training.
 
-Threads read: a volume is mapped, not decoded, so that there is hardly any Python to wait for, and
+Threads read: a volume is copied, not decoded, so that there is hardly any Python to wait for, and
 between processes each batch would have to pass through fresh shared memory, which costs several
 times the reading. See decision 0025.
 """
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import torch
-from torch.utils.data import Sampler
 
 from mg3d.batch import StudyBatch
 from mg3d.data.dataset import StudyDataset, collate
@@ -20,7 +19,7 @@ AHEAD = 2
 """Batches that each worker keeps ready."""
 
 
-class RunBatches(Sampler[list[int]]):
+class RunBatches:
     """Rows of this process for steps ``start`` to ``steps``, across epochs.
 
     What a step sees depends on its number and the seed, so a resumed run asks for the rest of the
@@ -31,9 +30,6 @@ class RunBatches(Sampler[list[int]]):
         self._sampler = sampler
         self._start = start
         self._steps = steps
-
-    def __len__(self) -> int:
-        return self._steps - self._start
 
     def __iter__(self) -> Iterator[list[int]]:
         step = self._start
@@ -53,7 +49,7 @@ def read_batches(
     *,
     num_workers: int,
     pin_memory: bool,
-) -> Iterator[StudyBatch]:
+) -> Generator[StudyBatch, None, None]:
     """Read batches in their order; what is read does not depend on who reads.
 
     Args:
@@ -71,14 +67,14 @@ def read_batches(
 
     def read(rows: Sequence[int]) -> StudyBatch:
         batch = collate([dataset[row] for row in rows])
+        batch.identities()  # hashed here, not while the training waits
         return batch.pin_memory() if pin_memory else batch
 
     if not num_workers:
         yield from map(read, batches)
         return
-    # a new thread would pin for the first GPU of the machine
-    on_device = (torch.cuda.set_device, (torch.cuda.current_device(),)) if pin_memory else ()
-    pool = ThreadPoolExecutor(num_workers, "reader", *on_device)
+    begin = (_enter_pinning, (torch.cuda.current_device(),)) if pin_memory else ()
+    pool = ThreadPoolExecutor(num_workers, "reader", *begin)
     ready: deque[Future[StudyBatch]] = deque()
     try:
         for rows in batches:
@@ -89,3 +85,9 @@ def read_batches(
             yield ready.popleft().result()
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _enter_pinning(device_index: int) -> None:
+    """A new thread would pin for the first GPU, and copy by as many threads as cores."""
+    torch.cuda.set_device(device_index)
+    torch.set_num_threads(1)

@@ -1,7 +1,7 @@
 """Fabric as a run uses it: processes, device, and arithmetic of lower precision.
 
 The loop and the model know none of it. The invariant: what goes into the task is what came out of
-the loader; only the arithmetic inside is autocast.
+`StudyBatch.to`; only the arithmetic inside is autocast.
 """
 
 import os

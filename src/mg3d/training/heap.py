@@ -10,6 +10,7 @@ import ctypes
 # of <malloc.h>
 _TRIM_THRESHOLD = -1
 _MMAP_MAX = -4
+_ARENA_MAX = -8
 
 
 def keep_freed_memory() -> bool:
@@ -22,5 +23,7 @@ def keep_freed_memory() -> bool:
         mallopt = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError, TypeError):  # no glibc, or no Unix
         return False
-    # -1: the top of the heap is never given back; 0: no block of any size gets a mapping of its own
-    return bool(mallopt(_TRIM_THRESHOLD, -1)) and bool(mallopt(_MMAP_MAX, 0))
+    # -1: the top of the heap is never given back; 0: no block of any size gets a mapping of its
+    # own; 1: threads that start later share this heap, since heaps of their own are given back
+    orders = {_TRIM_THRESHOLD: -1, _MMAP_MAX: 0, _ARENA_MAX: 1}
+    return all(mallopt(name, value) for name, value in orders.items())

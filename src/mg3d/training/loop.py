@@ -8,7 +8,7 @@ on CPUs; GPUs add up in an order of their own where torch is not told otherwise.
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -77,9 +77,13 @@ def fit(run: Run, loop: LoopConfig, optimizer: OptimizerConfig, start: Progress)
     kept_pairs, loss_sum, loss_count = KeptPairs(), start.loss_sum, start.loss_count
     saved = step = start.step
     restore_scaler(run.fabric, start.scaler)
-    with stop_signals() as stop, _bar(loop.steps, step, shown=first) as advance:
+    with (
+        stop_signals() as stop,
+        _bar(loop.steps, step, shown=first) as advance,
+        closing(run.batches(step)) as batches,
+    ):
         began = time.perf_counter()
-        for batch in run.batches(step):
+        for batch in batches:
             context = StepContext(run.seed, step // run.steps_per_epoch, step)
             rate = optimizer.lr * learning_rate_scale(step, loop.steps, optimizer)
             set_learning_rate(run.optimizer, rate)

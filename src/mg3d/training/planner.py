@@ -14,6 +14,7 @@ from rich.table import Table
 
 from mg3d.errors import ConfigError
 from mg3d.progress import console
+from mg3d.training.batches import AHEAD
 from mg3d.training.calibration import GB, Calibration, calibrate, held_bytes, state_bytes
 from mg3d.training.settings import TrainingConfig
 from mg3d.training.trial import StepWork, Trial
@@ -119,6 +120,8 @@ def predict(settings: PlanConfig, step: StepWork, calibration: Calibration) -> P
     volumes = settings.num_volumes
     voxels = math.prod(settings.model.grid)
     images_gb = rows * voxels * (_FLOAT + _HU) / GB
+    if calibration.device == "cpu":  # where batches are read to
+        images_gb += (AHEAD * settings.num_workers + 1) * share * voxels * _HU / GB
     return Plan(
         rows=rows,
         step_seconds=seconds,

@@ -9,7 +9,7 @@ import dataclasses
 import hashlib
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -149,7 +149,7 @@ def _assemble(
         patient_ids=dataset.patient_ids,
     )
 
-    def batches(step: int) -> Iterable[StudyBatch]:
+    def batches(step: int) -> Generator[StudyBatch, None, None]:
         rest = RunBatches(sampler, start=step, steps=settings.loop.steps)
         pin = fabric.device.type == "cuda"
         return read_batches(dataset, rest, num_workers=settings.num_workers, pin_memory=pin)

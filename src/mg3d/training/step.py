@@ -6,7 +6,7 @@ values are read from the device together, after both passes.
 """
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,8 +47,8 @@ class Run:
     fingerprint: str
     seed: int
     steps_per_epoch: int
-    batches: Callable[[int], Iterable[StudyBatch]]
-    """Batches of this process from a step on."""
+    batches: Callable[[int], Generator[StudyBatch, None, None]]
+    """Batches of this process from a step on; closed when the loop is left."""
     micro_batch_size: int = 0
     """Volumes encoded at once; 0 = all of this process's rows."""
 
@@ -104,10 +104,8 @@ def clip_gradients(task: TrainingTask, limit: float) -> Tensor:
     """
     parameters = [p for p in task.parameters() if p.requires_grad and p.grad is not None]
     grads = [p.grad for p in parameters if p.grad is not None]
-    norm = whole(torch.nn.utils.get_total_norm(grads, foreach=True))
-    torch.nn.utils.clip_grads_with_norm_(
-        parameters, limit if limit > 0 else math.inf, norm, foreach=True
-    )
+    norm = whole(torch.nn.utils.get_total_norm(grads))
+    torch.nn.utils.clip_grads_with_norm_(parameters, limit if limit > 0 else math.inf, norm)
     return norm
 
 
@@ -139,12 +137,8 @@ def _global_values(shares: dict[str, Tensor], **alike: Tensor) -> dict[str, floa
 def _require_finite(value: float, what: str, batch: StudyBatch, context: StepContext) -> None:
     if math.isfinite(value):
         return
-    finite = torch.isfinite(batch.image).flatten(1).all(dim=1).tolist()
-    bad = [study for study, good in zip(batch.study_ids, finite, strict=True) if not good]
-    suspects = bad or list(batch.study_ids)
     raise DataError(
-        f"step {context.step + 1}: the {what} is {value}; the weights were not changed. "
-        f"{'Images with NaN or infinity' if bad else 'Studies of this step on this process'}: "
-        f"{', '.join(suspects)}. Check these with `mg3d prepare`, or lower optimizer.lr; the last "
+        f"step {context.step + 1}: the {what} is {value}; the weights were not changed. Studies of "
+        f"this step on this process: {', '.join(batch.study_ids)}. Lower optimizer.lr; the last "
         "checkpoint is good."
     )
