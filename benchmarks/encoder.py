@@ -11,7 +11,6 @@ minutes and keeps the rows of the others in benchmarks/results/encoder.json (enc
 import argparse
 import math
 import os
-import resource
 import statistics
 import subprocess
 import sys
@@ -48,6 +47,7 @@ from mg3d.model import products, swin_block, window_attention
 from mg3d.model.decoders import VoxelDecoder, VoxelDecoderConfig
 from mg3d.model.products import linear
 from mg3d.model.swin3d import Swin3D, SwinConfig
+from mg3d.process_memory import peak_resident_bytes
 from roofline import best_seconds, matrix_peak, needed_flops
 
 SWIN_B = SwinConfig(relative_position_index="truncated")
@@ -219,7 +219,7 @@ def peak_megabytes(setting: Setting, side: int, bfloat16: bool) -> float:
     image = torch.rand(setting.shape)
     before = int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     forward_backward(encode, image, bfloat16=bfloat16)
-    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before) / 1e6
+    return (peak_resident_bytes() - before) / 1e6
 
 
 def measure_ablation(setting: Setting, table: Comparison) -> None:

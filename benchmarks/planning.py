@@ -9,7 +9,6 @@ with nothing to do. Writes benchmarks/results/planning.json.
 
 import argparse
 import csv
-import resource
 import tempfile
 import time
 from collections.abc import Callable
@@ -26,6 +25,7 @@ from mg3d.data.preparation.publication import make_tables
 from mg3d.data.preparation.removed import RemovedPatients
 from mg3d.data.store import StoreRow, StoreSettings, VolumeStore
 from mg3d.phantom.phantom import PhantomConfig, phantom
+from mg3d.process_memory import peak_resident_bytes
 
 REPORT = "The heart is normal in size. There is no pleural effusion. A nodule of 4 mm is seen. " * 8
 
@@ -78,7 +78,7 @@ def measure_planning(folder: Path, num: int, table: Comparison) -> None:
     table.add("write the tables of a store", seconds, None, "s", **facts)
     _, seconds = timed(lambda: VolumeStore.open(out))
     table.add("open a store", seconds, None, "s", **facts)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    peak = peak_resident_bytes() / 2**20
     table.add("peak memory of all this", peak, None, "MB", **facts)
 
 

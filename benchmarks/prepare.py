@@ -35,6 +35,7 @@ from mg3d.data.streams import gunzip
 from mg3d.phantom.phantom import nifti_bytes
 from mg3d.phantom.settings import PhantomConfig
 from mg3d.phantom.study import plan_study, render
+from mg3d.process_memory import peak_resident_bytes
 from mg3d.randomness import rng
 
 GRID = GridConfig()
@@ -54,7 +55,7 @@ def main() -> None:
     torch.set_num_threads(1)
     if given.peak_of:  # the process of its own
         SIDES[given.peak_of](make_scan(given.folder, given.slices[0]))
-        print(_peak_of_this_process())
+        print(peak_resident_bytes() / 2**20)
         return
     table = Comparison("prepare")
     for slices in given.slices:
@@ -160,12 +161,6 @@ def _peak_megabytes(folder: Path, slices: int, side: str) -> float:
     command = [sys.executable, __file__, str(folder), "--slices", str(slices), "--peak-of", side]
     done = subprocess.run(command, capture_output=True, check=True, text=True)
     return float(done.stdout.splitlines()[-1])
-
-
-def _peak_of_this_process() -> float:
-    """MiB. Not `ru_maxrss`, which starts at what the parent held when it forked."""
-    status = Path("/proc/self/status").read_text()
-    return int(status.partition("VmHWM:")[2].split()[0]) / 1024
 
 
 def _version(name: str) -> str | None:

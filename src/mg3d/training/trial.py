@@ -4,8 +4,6 @@ Noise volumes and made-up reports cost what real ones do. A text encoder that is
 stood in for by a BERT-base with fresh weights.
 """
 
-import resource
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -19,6 +17,7 @@ from mg3d.model.text import TextConfig
 from mg3d.model.vlm import VisionLanguageModel
 from mg3d.objectives.base import StepContext
 from mg3d.objectives.registry import build_objectives
+from mg3d.process_memory import peak_resident_bytes
 from mg3d.progress import console
 from mg3d.training.engine import launch
 from mg3d.training.frozen_text import FrozenText
@@ -175,5 +174,4 @@ def peak_bytes(device: torch.device) -> int:
     """Most memory so far: of the process on the CPU, of torch's allocator on a GPU."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    return peak_resident_bytes()

@@ -5,10 +5,8 @@ writing, by as many processes as the preparation will have, since processes slow
 """
 
 import os
-import resource
 import shutil
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -25,6 +23,7 @@ from mg3d.data.preparation.pool import run_jobs
 from mg3d.data.scan_error import ScanError
 from mg3d.data.store import volume_path
 from mg3d.errors import DataError
+from mg3d.process_memory import peak_resident_bytes
 from mg3d.progress import console
 
 _FEWEST_SAMPLES = 8
@@ -206,14 +205,9 @@ def _rehearse(job: ScanJob) -> Rehearsal:
         volume_id=job.volume_id,
         seconds=time.perf_counter() - began,
         num_bytes=num_bytes,
-        peak_bytes=_peak_bytes(),
+        peak_bytes=peak_resident_bytes(),
     )
 
 
 def _give_up(job: ScanJob, error: ScanError) -> Rehearsal:
     return Rehearsal(volume_id=job.volume_id)
-
-
-def _peak_bytes() -> int:
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
