@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from run_outcome import stop_before
 from safetensors.torch import load_file
 
-from mg3d.training import loop as training_loop
 from mg3d.training.loop import LoopConfig
 from mg3d.training.pretrain import PretrainConfig, _plain, pretrain
 
@@ -85,7 +85,7 @@ def test_a_run_goes_on_under_another_strategy(settings, tmp_path: Path, monkeypa
     whole = settings(run=tmp_path / "whole", loop=loop)
     pretrain(whole)
     mixed = settings(run=tmp_path / "mixed", loop=loop)
-    stop_after(monkeypatch, 2)
+    stop_before(monkeypatch, 2)
     with pytest.raises(KeyboardInterrupt):
         pretrain(mixed)
     monkeypatch.undo()
@@ -103,14 +103,3 @@ def test_a_run_goes_on_under_another_strategy(settings, tmp_path: Path, monkeypa
     assert [row["step"] for row in again] == [1, 2, 3, 4]
     for name, value in before[3]["loss"].items():  # one step from the same weights
         assert again[3]["loss"][name] == pytest.approx(value, rel=FIRST_STEP), name
-
-
-def stop_after(monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
-    original = training_loop.training_step
-
-    def stopped(run, batch, context, clip_norm, stop):
-        if context.step == steps:
-            raise KeyboardInterrupt
-        return original(run, batch, context, clip_norm, stop)
-
-    monkeypatch.setattr(training_loop, "training_step", stopped)
